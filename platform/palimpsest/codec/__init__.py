@@ -1,0 +1,1 @@
+"""The stream: spectral level, spatial levels, allocation, contexts, range coder, error bound."""

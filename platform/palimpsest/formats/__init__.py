@@ -1,0 +1,1 @@
+"""One file a format, and a registry that sniffs."""

@@ -1,0 +1,1 @@
+"""From a release of the ontologies to rules, graph, identification and importance."""

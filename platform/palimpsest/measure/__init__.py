@@ -1,0 +1,1 @@
+"""How good, how alike, how sure: every figure that the project quotes."""

@@ -1,0 +1,1 @@
+"""Which source changed which voxel, packed, hashed and kept."""

@@ -1,0 +1,1 @@
+"""What is brought back, by which source, and how sure it is."""

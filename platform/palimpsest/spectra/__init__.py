@@ -1,0 +1,1 @@
+"""Spectral libraries, resampling to a sensor, continuum removal, feature depth."""

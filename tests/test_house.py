@@ -1,0 +1,100 @@
+"""The house keeps its plan: arrows one way, no shadowed standard library, no overgrown rooms."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE_ROOTS = ("platform", "ontologies", "api", "pipelines", "alembic")
+
+LAYERS = {  # a folder may import itself and the folders of this tuple, nothing else of the project
+    "errors": (),
+    "cubes": ("errors",),
+    "spectra": ("errors", "cubes"),
+    "measure": ("errors", "cubes", "spectra"),
+    "formats": ("errors", "cubes", "spectra"),
+    "knowledge": ("errors", "cubes", "spectra", "measure"),
+    "codec": ("errors", "cubes", "spectra", "measure"),
+    "scenes": ("errors", "cubes", "spectra", "measure", "knowledge"),
+    "restoration": ("errors", "cubes", "spectra", "measure", "knowledge", "codec"),
+    "catalogue": ("errors", "cubes", "spectra", "measure", "formats"),
+    "provenance": (
+        *("errors", "cubes", "spectra", "measure", "formats"),
+        *("knowledge", "codec", "restoration", "catalogue"),
+    ),
+}
+OUTERMOST = ("commands", "__main__")
+
+LONG_FILES: dict[str, str] = {}  # path -> the reason why it may pass 400 lines
+
+
+def project_imports(path: Path) -> set[str]:
+    """Dotted names of the project's own modules that a file imports, wherever in the file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("palimpsest")}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("palimpsest"):
+            assert node.level == 0
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def platform_files() -> list[Path]:
+    return sorted((ROOT / "platform" / "palimpsest").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", platform_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path: Path):
+    folder = path.relative_to(ROOT / "platform" / "palimpsest").parts[0].removesuffix(".py")
+    if folder in (*OUTERMOST, "__init__"):
+        return
+    allowed = {folder, *LAYERS[folder]}
+    for name in project_imports(path):
+        parts = name.split(".")
+        if parts[0] == "palimpsest_ontologies":
+            assert folder in ("knowledge", "scenes"), f"{path.name} reads ontologies itself"
+            continue
+        assert parts[0] in ("palimpsest", "palimpsest_migrations"), f"{path.name} imports outward: {name}"
+        if parts[0] == "palimpsest_migrations":
+            assert folder == "catalogue"
+            continue
+        if len(parts) > 1 and parts[1] in LAYERS:
+            assert parts[1] in allowed, f"{path.relative_to(ROOT)} imports {name}; {folder} may use {sorted(allowed)}"
+        assert len(parts) < 2 or parts[1] not in OUTERMOST, f"{path.name} imports the command line"
+
+
+def test_no_source_root_is_a_package():
+    for root in (*SOURCE_ROOTS, "tests"):
+        assert not (ROOT / root / "__init__.py").exists(), f"{root}/__init__.py would shadow an installed module"
+
+
+def test_platform_and_alembic_stay_importable_from_the_root():
+    code = (
+        "import platform, alembic, pathlib; assert platform.python_version(); "
+        "assert pathlib.Path.cwd() not in pathlib.Path(alembic.__file__).parents"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_no_file_is_over_four_hundred_lines_without_a_reason():
+    for root in (*SOURCE_ROOTS, "tests"):
+        for path in (ROOT / root).rglob("*.py"):
+            lines = len(path.read_text().splitlines())
+            name = str(path.relative_to(ROOT))
+            assert lines <= 400 or name in LONG_FILES, f"{name}: {lines} lines"
+
+
+def test_every_verb_has_its_module_and_refuses_wrong_use():
+    from palimpsest.commands import VERBS, main
+
+    for verb in VERBS:
+        assert (ROOT / "platform" / "palimpsest" / "commands" / f"{verb}.py").exists(), verb
+    assert main(["no-such-verb"]) == 2
+    assert main([]) == 2
