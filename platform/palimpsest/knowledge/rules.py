@@ -4,6 +4,13 @@ Everything that identifies, weighs or restores sees materials, features, rules a
 attributes (spectra, continuum endpoints, thresholds, wavelengths), never through a learned index: a material added
 to the ontology this morning is one more row here.
 
+Names of bounds, wavelengths in nm: on a feature 'fit', 'depth', 'continuum_left', 'continuum_mean', 'continuum_right',
+'continuum_ratio' (right over left) and 'centre_nm'; on a material 'fit' and 'depth' (weighted by the features'
+weights), 'fit_depth' and 'depth_ratio' (second feature over first); on an exclusion 'fit' with 'depth' (absolute) or
+'relative_depth'. ``Material.extra`` may hold 'rank' (int, order in its rule base: ties go to the lowest),
+'arbitration' (name of the family whose members the centre of the first feature tells apart), 'formula', 'record' and
+'priority_note'.
+
 Source of the expert-system form: the USGS Material Identification and Characterization Algorithm (MICA; Kokaly 2011,
 USGS Open-File Report 2011-1155) and its rule base.
 """
@@ -45,7 +52,7 @@ class DiagnosticFeature:
         left_nm, right_nm: the two continuum intervals, each (low, high), nm.
         weight: its share in the material's fit (features of a material are normalised by area, as the rule base does).
         constraints: name of the measured quantity ('fit', 'depth', 'continuum_left', ...) to its bounds.
-        feature_type: the rule base's own type word.
+        feature_type: 'scored', or 'gate' where the weight is zero and only the constraints speak.
         extra: any further fields of the rule base, by name.
     """
 
@@ -60,12 +67,23 @@ class DiagnosticFeature:
 
 @dataclass(frozen=True, slots=True)
 class NotFeature:
-    """A feature of another material whose presence speaks against this one."""
+    """A feature of another material whose presence speaks against this one.
+
+    Args:
+        material_iri: the other material, whose reference spectrum the fit is made with.
+        feature_iri: the exclusion's own IRI.
+        constraints: reaching all their lower bounds excludes: 'fit' and 'depth' or 'relative_depth'.
+        left_nm, right_nm: the continuum intervals the fit is made over, each (low, high), nm.
+        is_relative: the depth is taken relative to that of the material's first feature.
+    """
 
     material_iri: str
     feature_iri: str
     constraints: dict[str, Interval] = field(default_factory=dict)
     extra: dict[str, object] = field(default_factory=dict)
+    left_nm: tuple[float, float] = (0.0, 0.0)
+    right_nm: tuple[float, float] = (0.0, 0.0)
+    is_relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
