@@ -61,7 +61,6 @@ class DiagnosticFeature:
     right_nm: tuple[float, float]
     weight: float
     constraints: dict[str, Interval] = field(default_factory=dict)
-    centre_nm: tuple[float, float] | None = None
     feature_type: str = ""
     extra: dict[str, object] = field(default_factory=dict)
 
@@ -102,9 +101,6 @@ class Material:
         constraints: bounds on the material as a whole: 'fit', 'depth' (sums weighted by feature), 'fit_depth' (its
             low bound is exclusive, as in the rule base) and 'depth_ratio' (second feature's depth over the first's;
             its high bound is exclusive).
-        rank: place in the rule base: of two materials with exactly the same fit the lower rank is named.
-        family: materials of one family, when one of them wins, are told apart by the position of the first
-            feature's minimum (``DiagnosticFeature.centre_nm``); empty when position tells nothing.
         priority: an expert's priority, 1 is neutral.
         source: IRI of the source of these facts.
     """
@@ -116,8 +112,6 @@ class Material:
     features: tuple[DiagnosticFeature, ...] = ()
     not_features: tuple[NotFeature, ...] = ()
     constraints: dict[str, Interval] = field(default_factory=dict)
-    rank: int = 0
-    family: str = ""
     priority: float = 1.0
     source: str = ""
     extra: dict[str, object] = field(default_factory=dict)
