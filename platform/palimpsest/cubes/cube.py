@@ -110,13 +110,29 @@ class Cube:
         if bad.any():
             free = reasons[bad] == Reason.GOOD
             reasons[bad] = np.where(free, self.bands.reasons[bad][:, None, None], reasons[bad])
-        if self.nodata is not None and not np.isnan(self.nodata):
-            reasons[self.data == np.asarray(self.nodata).astype(self.data.dtype)] = Reason.NODATA
+        reasons[self.is_nodata()] = Reason.NODATA
         if self.data.dtype.kind == "f":
-            reasons[~np.isfinite(np.asarray(self.data, dtype=self.data.dtype))] = (
-                Reason.NODATA if self.nodata is not None and np.isnan(self.nodata) else Reason.NOT_FINITE
-            )
+            broken = ~np.isfinite(np.asarray(self.data, dtype=self.data.dtype))
+            reasons[broken & (reasons != Reason.NODATA)] = Reason.NOT_FINITE
         return reasons
+
+    def is_nodata(self) -> NDArray[np.bool_]:
+        """True where the value is the one that stands for 'no data', ``(band, row, col)``.
+
+        A nodata value that the stored type cannot hold (-9999 in uint16) matches nothing.
+        """
+        data = np.asarray(self.data)
+        if self.nodata is None:
+            return np.zeros(data.shape, bool)
+        if np.isnan(self.nodata):
+            return np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
+        if data.dtype.kind in "iu":
+            limits = np.iinfo(data.dtype)
+            if self.nodata % 1 or not limits.min <= self.nodata <= limits.max:
+                return np.zeros(data.shape, bool)
+            return np.equal(data, data.dtype.type(int(self.nodata)))
+        with np.errstate(over="ignore"):  # a float64 nodata beyond float32 is stored there as infinity
+            return np.equal(data, data.dtype.type(self.nodata))
 
     def usable(self) -> NDArray[np.bool_]:
         """True where a voxel may be used, ``(band, row, col)``."""
@@ -125,8 +141,7 @@ class Cube:
     def physical(self) -> NDArray[np.float32]:
         """Values times scale plus offset, ``(band, row, col)`` float32; NaN where nodata."""
         values = np.asarray(self.data).astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
-        if self.nodata is not None and not np.isnan(self.nodata):
-            values[np.asarray(self.data) == np.asarray(self.nodata).astype(self.data.dtype)] = np.nan
+        values[self.is_nodata()] = np.nan
         return values
 
     def window(self, window: Window) -> Cube:

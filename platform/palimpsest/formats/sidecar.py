@@ -1,0 +1,62 @@
+"""The mask with reasons, for formats that have no place for it: a packed file beside the cube.
+
+A cube's header names its sidecar. A header that names none has none, whatever lies beside it: a file rewritten by
+another tool does not inherit an old mask.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.errors import FormatError
+from palimpsest.formats.atomic import write_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import CubeShape
+
+SUFFIX = ".reasons.npz"
+
+
+def write_reasons(path: Path, reasons: NDArray[np.uint8] | None) -> str | None:
+    """Write the mask beside ``path`` and return the sidecar's name; without a mask, remove an older one."""
+    beside = path.with_name(path.name + SUFFIX)
+    if reasons is None:
+        beside.unlink(missing_ok=True)
+        return None
+    packed = io.BytesIO()
+    np.savez_compressed(packed, reasons=np.ascontiguousarray(reasons))
+    write_bytes(beside, packed.getvalue())
+    return beside.name
+
+
+def read_reasons(path: Path, name: str, shape: CubeShape) -> NDArray[np.uint8]:
+    """The mask that the header of ``path`` names, ``(band, row, col)``.
+
+    Raises:
+        FormatError: the sidecar is missing, altered or of another shape.
+    """
+    beside = path.parent / name
+    if not name.endswith(SUFFIX) or beside.parent != path.parent or not beside.is_file():
+        raise FormatError(
+            "the header names a mask file that is not there", where=path, got=name,
+            wanted="the file beside it; without it, remove the line 'palimpsest mask' from the header",
+        )
+    try:
+        with np.load(beside, allow_pickle=False) as packed:
+            reasons = packed["reasons"]
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError("not a mask file", where=beside, got=str(error)) from error
+    if reasons.shape != tuple(shape) or reasons.dtype != np.uint8:
+        raise FormatError(
+            "mask of another shape", where=beside, got=f"{reasons.shape} {reasons.dtype}",
+            wanted=f"{tuple(shape)} uint8",
+        )
+    return np.asarray(reasons, np.uint8)
