@@ -1,0 +1,162 @@
+"""Spatial levels: a plane becomes a pyramid, level by level, and comes back integer for integer.
+
+Level 1 is the finest. Each level splits a plane into a plane of half the size and three oriented detail planes, by
+invertible, critically sampled lifting, so one hierarchy serves lossy and lossless. The quantiser wants to know how far
+an error in each part spreads into the plane: :func:`LevelTransform.synthesis_gains`. What is sent between encoder and
+decoder (steps, contexts) is not decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.codec import lifting
+from palimpsest.errors import CubeRefused, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Plane = NDArray[np.int32]
+    Details = tuple[Plane, Plane, Plane]
+
+# The transform can grow a value by less than two in each level and int32 must hold it.
+LARGEST_SAMPLE = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """A plane in its spatial levels.
+
+    Args:
+        coarse: what is left after the last level, int32 ``(row, col)``.
+        details: (hl, lh, hh) of each level, finest first; ``hl`` is high along columns and low along rows, ``lh`` the
+            reverse. Sides that reach one sample give empty details.
+    """
+
+    coarse: Plane
+    details: tuple[Details, ...]
+
+    @property
+    def levels(self) -> int:
+        """How many times the plane was split."""
+        return len(self.details)
+
+
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """How far a unit error in each part of a pyramid spreads into the plane: the root of the sum of squares.
+
+    Args:
+        coarse: of a coarse sample.
+        details: of an (hl, lh, hh) sample of each level, finest first.
+    """
+
+    coarse: float
+    details: tuple[tuple[float, float, float], ...]
+
+
+class LevelTransform:
+    """The spatial levels as an exact transform.
+
+    Args:
+        variant: 'cdf97'.
+
+    Raises:
+        UsageError: an unknown variant.
+    """
+
+    def __init__(self, variant: str = "cdf97") -> None:
+        if variant != "cdf97":
+            raise UsageError("unknown spatial transform", got=repr(variant), wanted="'cdf97'")
+        self.variant = variant
+
+    def analyse(self, plane: Plane, levels: int) -> Pyramid:
+        """The pyramid of a plane.
+
+        Args:
+            plane: int32 ``(row, col)``, fixed point of any scale, at most ``LARGEST_SAMPLE`` in magnitude.
+            levels: how many times to split, 0 or more.
+
+        Raises:
+            CubeRefused: samples so large that the transform could overflow, or no samples.
+        """
+        current = _checked(plane)
+        details = []
+        for _ in range(levels):
+            current, hl, lh, hh = lifting.split_level(current)
+            details.append((hl, lh, hh))
+        return Pyramid(current, tuple(details))
+
+    def synthesise(self, pyramid: Pyramid, down_to_level: int = 0) -> Plane:
+        """The plane of a pyramid, int32 ``(row, col)``: the exact inverse of :meth:`analyse`.
+
+        Args:
+            pyramid: as analysed, or its quantised form.
+            down_to_level: 0 gives the whole plane, k the coarse plane that level k left behind.
+        """
+        current = np.ascontiguousarray(pyramid.coarse)
+        for level in range(pyramid.levels, down_to_level, -1):
+            hl, lh, hh = (np.ascontiguousarray(part) for part in pyramid.details[level - 1])
+            current = lifting.join_level(current, hl, lh, hh)
+        return current
+
+    def synthesis_gains(self, levels: int) -> Gains:
+        """Norms of the synthesis functions, rounded to 1/1024 so that every machine computes the same steps."""
+        return _linear_gains(levels)
+
+
+def _checked(plane: Plane) -> Plane:
+    if plane.ndim != 2 or plane.size == 0:
+        raise CubeRefused("a plane needs samples in rows and columns", got=plane.shape)
+    largest = max(int(plane.max()), -int(plane.min()))
+    if largest > LARGEST_SAMPLE:
+        raise CubeRefused("samples too large for the spatial transform", got=largest, wanted=f"<= {LARGEST_SAMPLE}")
+    return np.ascontiguousarray(plane, dtype=np.int32)
+
+
+@cache
+def _linear_gains(levels: int) -> Gains:
+    low, high = _lowpass_norms(levels)
+    return Gains(
+        coarse=_rounded(low[levels] ** 2),
+        details=tuple(
+            (_rounded(low[k] * high[k]), _rounded(low[k] * high[k]), _rounded(high[k] ** 2))
+            for k in range(1, levels + 1)
+        ),
+    )
+
+
+def _lowpass_norms(levels: int) -> tuple[list[float], list[float]]:
+    """1-D norms of the synthesis functions of the low and the high part after each number of levels."""
+    low, high = [1.0], [1.0]
+    for level in range(1, levels + 1):
+        for norms, odd in ((low, 0), (high, 1)):
+            signal = np.zeros(32)
+            signal[16 + odd] = 1.0
+            for _ in range(level):
+                signal = _unlift(signal)
+                step = np.zeros(2 * signal.size)
+                step[0::2] = signal
+                unlifted, signal = signal, step
+            norms.append(float(np.sqrt((unlifted**2).sum())))
+    return low, high
+
+
+def _unlift(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+    even, odd = signal[0::2].copy(), signal[1::2].copy()
+    a, b, c, d = lifting.FACTORS
+    even -= d * (np.roll(odd, 1) + odd)
+    odd -= c * (even + np.roll(even, -1))
+    even -= b * (np.roll(odd, 1) + odd)
+    odd -= a * (even + np.roll(even, -1))
+    whole = np.empty_like(signal)
+    whole[0::2], whole[1::2] = even, odd
+    return whole
+
+
+def _rounded(gain: float) -> float:
+    return round(gain * 1024) / 1024
