@@ -5,11 +5,12 @@ attributes (spectra, continuum endpoints, thresholds, wavelengths), never throug
 to the ontology this morning is one more row here.
 
 Names of bounds, wavelengths in nm: on a feature 'fit', 'depth', 'continuum_left', 'continuum_mean', 'continuum_right',
-'continuum_ratio' (right over left) and 'centre_nm'; on a material 'fit' and 'depth' (weighted by the features'
-weights), 'fit_depth' and 'depth_ratio' (second feature over first); on an exclusion 'fit' with 'depth' (absolute) or
-'relative_depth'. ``Material.extra`` may hold 'rank' (int, order in its rule base: ties go to the lowest),
-'arbitration' (name of the family whose members the centre of the first feature tells apart), 'formula', 'record' and
-'priority_note'.
+'continuum_ratio' (right over left) and 'centre_nm' (high exclusive); on a material 'fit' and 'depth' (weighted by the
+features' weights), 'fit_depth' and 'depth_ratio' (second feature over first); on an exclusion 'fit' with 'depth'
+(absolute) or 'relative_depth'. ``Material.extra`` may hold 'rank' (int, order in its rule base: ties go to the lowest;
+a material without one loses every tie), 'arbitration' (IRI of the family whose members the centre of the first feature
+tells apart), 'notation' (the rule base's own name), 'record' (in the spectral library), 'spectrum' (its IRI),
+'formula', 'formula_tier' and 'is_constituent' (absorbs inside a material, is never named alone).
 
 Source of the expert-system form: the USGS Material Identification and Characterization Algorithm (MICA; Kokaly 2011,
 USGS Open-File Report 2011-1155) and its rule base.
