@@ -91,7 +91,8 @@ def _solve(regressors: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     gram[np.diag_indices_from(gram)] += 1e-7 * len(target) + 1e-3
     solved = prior + np.linalg.solve(gram, scaled.T @ (target - regressors @ prior)) / scale
     fixed = np.rint(solved * (1 << FRACTION_BITS))
-    return np.clip(fixed, -LARGEST_COEFFICIENT, LARGEST_COEFFICIENT).astype(np.int32)
+    clipped: NDArray[np.int32] = np.clip(fixed, -LARGEST_COEFFICIENT, LARGEST_COEFFICIENT).astype(np.int32)
+    return clipped
 
 
 def encode_residuals(
