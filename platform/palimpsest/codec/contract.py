@@ -52,6 +52,7 @@ class EncodeSettings:
         effort: 1 fastest ... 9 may tune to the cube.
         keep_labels: run the closed loop until every label is the original's.
         trained_levels: which spatial levels use their trained networks (ablation); None is all.
+        model: name of the installed weights; '' is the default (a model that did not see a scene measures it).
     """
 
     mode: Mode = "rate"
@@ -61,6 +62,7 @@ class EncodeSettings:
     effort: int = 5
     keep_labels: bool = False
     trained_levels: tuple[int, ...] | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
