@@ -199,7 +199,8 @@ def _rule(facts: Facts, iri: str, kind: str) -> Rule:
         value = facts.number(iri, predicate)
         if value is not None:
             parameters[name] = value
-    for feature in facts.links(iri, "plm:onFeature"):
+    features = facts.links(iri, "plm:onFeature")
+    for feature in features:
         if feature not in facts:
             raise UnknownTerm("the rule names a feature that is not in the release", where=iri, got=feature)
         (a, b), (c, d) = _continuum(facts, feature)
@@ -212,11 +213,13 @@ def _rule(facts: Facts, iri: str, kind: str) -> Rule:
         iri=iri,
         kind=kind,
         parameters=parameters,
-        scope=tuple(sorted({*_scope(facts, iri, "plm:scope"), *_scope(facts, iri, "plm:withMaterial")})),
+        scope=tuple(sorted(_scope(facts, iri, "plm:scope"))),
         is_hard=facts.link(iri, "plm:hardness") == words.term("plm:Hard"),
         weight=1.0 if weight is None else weight,
         sentence=facts.text(iri, "plm:sentence"),
         source=_source_of(facts, iri),
+        partners=tuple(sorted(_scope(facts, iri, "plm:withMaterial"))),
+        feature=features[0] if features else "",
     )
 
 

@@ -78,11 +78,11 @@ class Facts:
         self._classes: dict[str, list[str]] = {}
         kind = term("rdf:type")
         for triple in triples:
-            subject = triple.subject.value if hasattr(triple.subject, "value") else str(triple.subject)
+            subject = str(getattr(triple.subject, "value", triple.subject))
             by_predicate = self._forward.setdefault(subject, {})
             by_predicate.setdefault(triple.predicate.value, []).append(triple.object)
-            if triple.predicate.value == kind and hasattr(triple.object, "value"):
-                self._classes.setdefault(triple.object.value, []).append(subject)
+            if triple.predicate.value == kind:
+                self._classes.setdefault(str(getattr(triple.object, "value", "")), []).append(subject)
 
     def __contains__(self, iri: str) -> bool:
         return iri in self._forward
@@ -109,7 +109,7 @@ class Facts:
         for value in self.values(iri, name):
             if not hasattr(value, "value") or hasattr(value, "datatype"):
                 raise KnowledgeError(f"{name} must name a term", where=iri, got=str(value), wanted="an IRI")
-            found.append(value.value)
+            found.append(str(value.value))
         return sorted(found)
 
     def link(self, iri: str, name: str) -> str:
@@ -129,13 +129,16 @@ class Facts:
         Raises:
             KnowledgeError: there is none and no default.
         """
-        literals = [value for value in self.values(iri, name) if hasattr(value, "datatype")]
-        if not literals:
-            if default is None:
-                raise KnowledgeError(f"{name} is missing", where=iri, wanted="a text")
-            return default
-        literals.sort(key=lambda value: ((value.language or "") not in ("en", ""), value.value))
-        return str(literals[0].value)
+        literals = sorted(
+            (str(getattr(value, "language", None) or "") not in ("en", ""), str(getattr(value, "value", "")))
+            for value in self.values(iri, name)
+            if hasattr(value, "datatype")
+        )
+        if literals:
+            return literals[0][1]
+        if default is None:
+            raise KnowledgeError(f"{name} is missing", where=iri, wanted="a text")
+        return default
 
     def number(self, iri: str, name: str) -> float | None:
         """A number, or None where nothing is said.

@@ -132,6 +132,10 @@ class Rule:
         weight: strength of a soft rule.
         sentence: what it says, for people.
         source: IRI of its source.
+        partners: 'co_occurrence' alone: the materials that those of the scope are found with, ``parameters['ratio']``
+            times as often as by chance (below 1: more rarely).
+        feature: IRI of the diagnostic feature that the rule is about; its continuum is in the parameters
+            (``left_from_nm``, ``left_to_nm``, ``right_from_nm``, ``right_to_nm``).
     """
 
     iri: str
@@ -142,6 +146,8 @@ class Rule:
     weight: float
     sentence: str
     source: str = ""
+    partners: tuple[str, ...] = ()
+    feature: str = ""
 
 
 @dataclass(frozen=True, slots=True)

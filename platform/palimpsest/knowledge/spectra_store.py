@@ -57,7 +57,7 @@ class SpectraStore:
         row = int(facts.number(iri, "plm:row") or 0)
         if not 0 <= row < len(rows):
             raise KnowledgeError("no such row in the resource", where=iri, got=row, wanted=f"0 to {len(rows) - 1}")
-        return rows[row]
+        return np.asarray(rows[row], np.float32)
 
     def _open(self, iri: str) -> NDArray[np.float32]:
         name = self._facts.text(iri, "plm:fileName")
@@ -127,7 +127,7 @@ def on_grid(iri: str, wavelengths_nm: NDArray[np.float64], values: NDArray[np.fl
     out = np.full(GRID_NM.shape, np.nan)
     if usable.sum() >= 2:
         out = np.interp(GRID_NM, wavelengths_nm[usable], values[usable], left=np.nan, right=np.nan)
-        # A gap in the middle of the source stays a gap: a straight line over it would be an invention.
+        # A gap in the source stays a gap: a straight line over it would be an invention.
         nearest = np.searchsorted(wavelengths_nm, GRID_NM).clip(1, wavelengths_nm.size - 1)
-        out[~usable[nearest] & ~usable[nearest - 1]] = np.nan
+        out[~(usable[nearest] & usable[nearest - 1])] = np.nan
     return out.astype(np.float32)
