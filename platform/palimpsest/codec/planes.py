@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import mixing
-from palimpsest.codec.range_coder import finished, new_decoder, new_encoder
+from palimpsest.codec import plane_coder as mixing
+from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:

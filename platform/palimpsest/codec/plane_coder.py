@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from palimpsest.codec.range_coder import code_bit
+from palimpsest.codec.binary_coder import code_bit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,226 @@
+"""Level 0: a knowledge-weighted linear autoencoder along the spectrum, fitted to the cube, its basis quantised and sent.
+
+Bands are scaled by the square root of what an error in them costs, then decorrelated by the eigenvectors of their
+covariance (Karhunen-Loeve). The basis is quantised just finely enough for the distortion aimed at, so that its error
+stays under 15 % of it. The decoder's half is int64 arithmetic on the quantised numbers: the same integers everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from palimpsest.errors import StreamCorrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+WEIGHT_UNIT = 256  # band weights are whole multiples of 1/256
+BASIS_SHARE = 0.15
+FRACTION_BITS = 6  # of a component sample, in units of the quantiser step, where int32 allows
+LARGEST_COMPONENT = 1 << 25
+_GUARD_BITS = 12
+_MULTIPLIER_BITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """First and second moments of the usable spectra.
+
+    Args:
+        count: number of spectra.
+        mean: ``(band,)`` float64.
+        covariance: ``(band, band)`` float64.
+        largest: largest absolute deviation from the mean seen.
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    largest: float
+
+
+def gather(blocks: Iterable[NDArray[np.float64]], bands: int) -> Statistics:
+    """Moments of blocks of spectra, each ``(n, band)``, in one pass, float64."""
+    count, total, square = 0, np.zeros(bands), np.zeros((bands, bands))
+    origin: NDArray[np.float64] | None = None
+    low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
+    for block in blocks:
+        if len(block) == 0:
+            continue
+        if origin is None:
+            # Moments about a spectrum of the cube itself: large offsets would otherwise eat the digits.
+            origin = block.mean(axis=0)
+        shifted = block - origin
+        count += len(block)
+        total += shifted.sum(axis=0)
+        square += shifted.T @ shifted
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+    if origin is None:
+        return Statistics(0, np.zeros(bands), np.zeros((bands, bands)), 0.0)
+    mean = total / count
+    covariance = square / count - np.outer(mean, mean)
+    centre = origin + mean
+    return Statistics(count, centre, covariance, float(np.maximum(high - centre, centre - low).max()))
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralLevel:
+    """The decoder's half of level 0.
+
+    Args:
+        mean: per band, stored integer units, ``(band,)`` int64.
+        weights: per band in 1/256, ``(band,)`` int64, positive.
+        basis: quantised, ``(band, component)`` int64.
+        shifts: a basis number of component k is a multiple of 2^-shift, ``(component,)`` int64.
+        step: quantiser step in weighted units.
+        fraction_bits: binary digits of a component sample below one step.
+    """
+
+    mean: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    basis: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+    step: float
+    fraction_bits: int
+
+    @property
+    def components(self) -> int:
+        """How many components are kept."""
+        return int(self.basis.shape[1])
+
+    def decoded_basis(self) -> NDArray[np.float64]:
+        """The basis as the decoder has it, ``(band, component)`` float64."""
+        return self.basis * np.exp2(-self.shifts.astype(np.float64))
+
+    def analyse(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Component planes of spectra; the encoder's half, in floating point.
+
+        Args:
+            values: ``(band, ...)`` stored integer units.
+
+        Returns:
+            ``(component, ...)`` int32 in units of step / 2^fraction_bits.
+        """
+        bands = len(self.mean)
+        flat = values.reshape(bands, -1)
+        weighted = (flat - self.mean[:, None]) * (self.weights[:, None] / WEIGHT_UNIT)
+        planes = np.linalg.pinv(self.decoded_basis()) @ weighted
+        fixed = np.rint(planes * (2.0**self.fraction_bits / self.step))
+        limited = np.clip(fixed, -LARGEST_COMPONENT, LARGEST_COMPONENT).astype(np.int32)
+        return limited.reshape(self.components, *values.shape[1:])
+
+    def synthesise(self, planes: NDArray[np.int32], bands: NDArray[np.intp] | None = None) -> NDArray[np.int64]:
+        """Values of component planes, integer arithmetic.
+
+        Args:
+            planes: ``(component, ...)`` int32.
+            bands: which bands to compute; None is all.
+
+        Returns:
+            ``(band, ...)`` int64, stored integer units, not yet clipped.
+        """
+        chosen = np.arange(len(self.mean)) if bands is None else bands
+        shape = planes.shape[1:]
+        out = np.empty((chosen.size, math.prod(shape)), np.int64)
+        flat = np.ascontiguousarray(planes.reshape(self.components, out.shape[1]))
+        deepest = int(self.shifts.max(initial=0))
+        raised = np.ascontiguousarray(self.basis[chosen] << (deepest - self.shifts)[None, :])
+        down = max(0, deepest - _GUARD_BITS)
+        multipliers, exponents = self._multipliers(deepest - down, chosen)
+        _synthesise(raised, flat, self.mean[chosen], down, multipliers, exponents, out)
+        return out.reshape(chosen.size, *shape)
+
+    def _multipliers(
+        self, kept_bits: int, chosen: NDArray[np.intp]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Per band the integers m, e with m / 2^e = one unit of the reduced sum in stored units."""
+        # frexp, division and multiplication by powers of two are exact or correctly rounded in IEEE 754.
+        unit = self.step * WEIGHT_UNIT / self.weights[chosen].astype(np.float64)
+        mantissa, exponent = np.frexp(unit)
+        multipliers = np.rint(mantissa * (1 << _MULTIPLIER_BITS)).astype(np.int64)
+        return multipliers, _MULTIPLIER_BITS - exponent.astype(np.int64) + self.fraction_bits + kept_bits
+
+
+def fit(
+    statistics: Statistics, weights: NDArray[np.float64], step: float, *, keep_all: bool = False
+) -> SpectralLevel:
+    """The spectral level for a quantiser step.
+
+    Args:
+        statistics: of the usable spectra.
+        weights: what an error in a band weighs, ``(band,)``, mean square 1.
+        step: quantiser step in weighted units.
+        keep_all: keep every component, however weak.
+    """
+    bands = len(weights)
+    fixed_weights = np.clip(np.rint(weights * WEIGHT_UNIT), 1, 1 << 15).astype(np.int64)
+    scale = fixed_weights / WEIGHT_UNIT
+    values, vectors = np.linalg.eigh(statistics.covariance * np.outer(scale, scale))
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    distortion = step * step / 12
+    kept = bands if keep_all else int((values > distortion).sum())
+    kept = min(max(kept, 1), bands)
+    wanted = np.sqrt(12 * BASIS_SHARE * distortion / (bands * np.maximum(values[:kept], distortion)))
+    shifts = np.clip(np.rint(-np.log2(wanted)), 2, 24).astype(np.int64)
+    basis = np.rint(vectors[:, :kept] * np.exp2(shifts.astype(np.float64))).astype(np.int64)
+    largest = max(1.0, statistics.largest * float(scale.max()) * math.sqrt(bands))
+    room = math.floor(math.log2(LARGEST_COMPONENT * step / largest))
+    return SpectralLevel(
+        np.rint(statistics.mean).astype(np.int64), fixed_weights, basis, shifts, step,
+        min(FRACTION_BITS, max(0, room)),
+    )
+
+
+@numba.njit(
+    "void(int64[:,::1],int32[:,::1],int64[::1],int64,int64[::1],int64[::1],int64[:,::1])", cache=True, nogil=True
+)
+def _synthesise(
+    basis: NDArray[np.int64], planes: NDArray[np.int32], mean: NDArray[np.int64], down: int,
+    multipliers: NDArray[np.int64], exponents: NDArray[np.int64], out: NDArray[np.int64],
+) -> None:
+    bands, components = basis.shape
+    pixels = planes.shape[1]
+    block = 512  # a row of sums that stays in cache
+    sums = np.zeros(block, np.int64)
+    half_down = (np.int64(1) << down) >> 1
+    for start in range(0, pixels, block):
+        width = min(block, pixels - start)
+        for b in range(bands):
+            sums[:] = 0
+            for k in range(components):
+                factor = basis[b, k]
+                if factor != 0:
+                    for i in range(width):
+                        sums[i] += factor * planes[k, start + i]
+            exponent = exponents[b]
+            for i in range(width):
+                reduced = (sums[i] + half_down) >> down
+                product = reduced * multipliers[b]
+                if exponent > 0:
+                    out[b, start + i] = mean[b] + ((product + (np.int64(1) << (exponent - 1))) >> exponent)
+                else:
+                    out[b, start + i] = mean[b] + (product << -exponent)
+
+
+def check_loaded(level: SpectralLevel) -> SpectralLevel:
+    """The level itself, if its numbers can be computed with in int64.
+
+    Raises:
+        StreamCorrupt: numbers that no encoder writes.
+    """
+    sane = (
+        0 < level.step < 2.0**40 and math.isfinite(level.step) and 0 <= level.fraction_bits <= 16
+        and (level.weights > 0).all() and (level.weights <= 1 << 15).all()
+        and (level.shifts >= 0).all() and (level.shifts <= 24).all()
+        and np.abs(level.basis).max(initial=0) <= 1 << 26
+    )
+    if not sane:
+        raise StreamCorrupt("a spectral level that no encoder writes")
+    return level
