@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from palimpsest.formats.contract import CubeFormat
 from palimpsest.formats.envi import Envi
+from palimpsest.formats.geotiff import CLOUD_OPTIMISED, GeoTiff
+from palimpsest.formats.netcdf import NetCdf
+from palimpsest.formats.npy import Npy
 from palimpsest.formats.registry import Registry, Shelf
+from palimpsest.formats.zarr_store import Zarr
 
-FORMATS = Shelf(Envi())
+FORMATS = Shelf(GeoTiff(), CLOUD_OPTIMISED, NetCdf(), Zarr(), Npy(), Envi())
 
 read = FORMATS.read
 write = FORMATS.write
