@@ -33,6 +33,12 @@ PREFIXES = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the packaged release that a test may edit."""
@@ -189,8 +195,10 @@ def test_an_altered_resource_is_refused(folder):
 def test_a_folder_without_turtle_and_a_release_that_is_nowhere_are_refused(tmp_path):
     with pytest.raises(KnowledgeError, match="no Turtle file"):
         load(tmp_path)
-    with pytest.raises(KnowledgeError, match="no such release"):
+    with pytest.raises(UnknownTerm, match="no such published release"):
         load("never-published")
+    with pytest.raises(KnowledgeError, match="no such release"):
+        load(tmp_path / "nowhere.plk")
 
 
 def _low(bounds, name):

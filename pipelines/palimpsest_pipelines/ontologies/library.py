@@ -101,7 +101,8 @@ def read(libraries: Path) -> tuple[list[str], NDArray[np.float64], NDArray[np.fl
     names = [" ".join(line.strip().rstrip(",").split()) for line in match.group(1).splitlines() if line.strip()]
     rows = np.fromfile(libraries / FOLDER / "s06av18a_envi", "<f4").reshape(len(names), -1)
     spectra = np.where(rows < DELETED, np.nan, rows).astype(np.float32)
-    return names, np.float64(rows[0]) * 1000, np.float64(rows[1]) * 1000, spectra
+    centres, widths = rows[:2].astype(np.float64) * 1000
+    return names, centres, widths, spectra
 
 
 def chosen_rows(names: list[str]) -> list[int]:

@@ -7,7 +7,8 @@ term's IRI; what it says wrongly in form is the business of the shapes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from palimpsest.errors import KnowledgeError, UnknownTerm
 from palimpsest.knowledge import vocabulary as words
@@ -24,7 +25,7 @@ from palimpsest.knowledge.rules import (
 from palimpsest.knowledge.spectra_store import GRID_NM, SpectraStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from palimpsest.knowledge.facts import Facts
 
@@ -44,17 +45,33 @@ def compile_facts(facts: Facts, resources: Mapping[str, bytes], *, release: str,
         KnowledgeError: something that the graph says cannot be compiled; ``where`` is the term's IRI.
         UnknownTerm: a rule, exclusion or material names a term that is not in the release.
     """
-    store = SpectraStore(facts, resources)
-    return KnowledgeBase(
-        release=release,
-        version=version,
-        grid_nm=GRID_NM,
-        materials=tuple(_material(facts, store, iri) for iri in facts.of_class("plm:Material")),
-        rules=tuple(_rule(facts, iri, kind) for iri, kind in _rules(facts)),
-        windows=tuple(_window(facts, iri) for iri in facts.of_class("plm:AtmosphericWindow")),
-        sources=tuple(_source(facts, iri) for iri in facts.of_class("plm:Source")),
-        priorities=tuple(_priority(facts, iri) for iri in facts.of_class("plm:ExpertPriority")),
-    )
+    parts = {name: tuple(build(iri) for iri in iris) for name, (build, iris) in _parts(facts, resources).items()}
+    return KnowledgeBase(release=release, version=version, grid_nm=GRID_NM, **parts)
+
+
+def findings(facts: Facts, resources: Mapping[str, bytes]) -> list[KnowledgeError]:
+    """Every error that compiling would meet, one a term, instead of the first alone."""
+    errors: list[KnowledgeError] = []
+    for build, iris in _parts(facts, resources).values():
+        for iri in iris:
+            try:
+                build(iri)
+            except KnowledgeError as error:
+                errors.append(error)
+    return errors
+
+
+def _parts(
+    facts: Facts, resources: Mapping[str, bytes]
+) -> dict[str, tuple[Callable[[str], Any], list[str]]]:  # Any: each part has its own type
+    store, kinds = SpectraStore(facts, resources), _rules(facts)
+    return {
+        "materials": (partial(_material, facts, store), facts.of_class("plm:Material")),
+        "rules": (lambda iri: _rule(facts, iri, kinds[iri]), sorted(kinds)),
+        "windows": (partial(_window, facts), facts.of_class("plm:AtmosphericWindow")),
+        "sources": (partial(_source, facts), facts.of_class("plm:Source")),
+        "priorities": (partial(_priority, facts), facts.of_class("plm:ExpertPriority")),
+    }
 
 
 def ancestors(facts: Facts, iri: str) -> tuple[str, ...]:
@@ -188,9 +205,8 @@ def _bounds(facts: Facts, iri: str, names: Mapping[str, tuple[str, str]]) -> dic
     return found
 
 
-def _rules(facts: Facts) -> list[tuple[str, str]]:
-    kinds = {iri: kind for name, kind in words.RULE_KINDS.items() for iri in facts.of_class(name)}
-    return sorted(kinds.items())
+def _rules(facts: Facts) -> dict[str, str]:
+    return {iri: kind for name, kind in words.RULE_KINDS.items() for iri in facts.of_class(name)}
 
 
 def _rule(facts: Facts, iri: str, kind: str) -> Rule:

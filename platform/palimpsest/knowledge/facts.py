@@ -189,6 +189,15 @@ class Facts:
             raise KnowledgeError(f"{name} has values that are not finite", where=iri, wanted="finite numbers")
         return values
 
+    def literals(self, iri: str) -> dict[str, list[str]]:
+        """Every literal of a subject by prefixed name of its predicate, sorted."""
+        found: dict[str, list[str]] = {}
+        for predicate, values in sorted(self._forward.get(iri, {}).items()):
+            texts = sorted(str(getattr(value, "value", "")) for value in values if hasattr(value, "datatype"))
+            if texts:
+                found[shortened(predicate)] = texts
+        return found
+
     def label(self, iri: str) -> str:
         """Name for people: the preferred label, any label, or the shortened IRI."""
         return self.text(iri, "skos:prefLabel", "") or self.text(iri, "rdfs:label", "") or shortened(iri)

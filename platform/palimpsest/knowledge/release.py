@@ -1,118 +1,100 @@
-"""A release of the ontologies: where it is read from, what identifies it, and its compiled form.
+"""A release of the ontologies by name, and its compiled form.
 
 A release is a folder of Turtle files with the resources they name, the same packed into one file by
-``palimpsest knowledge build`` (``.plk``), or the id of a published one. Its identity is the SHA-256 of the canonical
-graph (RDFC-1.0); resources are bound to it by the checksums that the graph holds. Nothing here imports rdflib.
+``palimpsest knowledge build`` (``.plk``), or a published one by number or hash. Its identity is the SHA-256 of the
+canonical graph (RDFC-1.0); resources are bound to it by the checksums that the graph holds.
+
+A release that was never seen is validated before it is used (about a second); that it passed is remembered by the hash
+of its bytes in the user's cache folder. The packaged release and published ones were validated before.
 """
 
 from __future__ import annotations
 
-import hashlib
+import os
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge.facts import Facts, digest, parse
+from palimpsest.knowledge.contents import Release, packaged, read_folder
+from palimpsest.knowledge.facts import Facts, digest
+from palimpsest.knowledge.store import PACKAGED, Store, unpack
 from palimpsest.knowledge.vocabulary import RELEASE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from importlib.resources.abc import Traversable
-
-    import pyoxigraph
-
     from palimpsest.knowledge.rules import KnowledgeBase
 
-RESOURCE_SUFFIXES = (".npz", ".csv", ".txt")
+VALIDATION = "1"  # part of the cache's names: raise it when validation learns to see more
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What a release consists of.
+def read(release: str | Path | None = None) -> tuple[Release, bool]:
+    """The files of a release, and whether they were validated before.
 
     Args:
-        origin: where it was read, for messages.
-        files: Turtle files, bytes by name, in name order.
-        resources: binary resources, bytes by name, in name order.
-    """
-
-    origin: str
-    files: Mapping[str, bytes]
-    resources: Mapping[str, bytes]
-
-    @property
-    def content_key(self) -> str:
-        """SHA-256 over names and bytes: a key for caches, not the release's identity."""
-        running = hashlib.sha256()
-        for group in (self.files, self.resources):
-            for name, content in group.items():
-                running.update(f"{name}\0{len(content)}\0".encode() + content)
-        return running.hexdigest()
-
-    def triples(self) -> tuple[pyoxigraph.Triple, ...]:
-        """The graph.
-
-        Raises:
-            KnowledgeError: a file is not Turtle.
-        """
-        return parse(self.files.items())
-
-
-def read_folder(folder: Path | Traversable, origin: str = "") -> Release:
-    """The release that lies in a folder.
-
-    Raises:
-        KnowledgeError: the folder holds no Turtle file.
-    """
-    entries = sorted((entry for entry in folder.iterdir() if entry.is_file()), key=lambda entry: entry.name)
-    files = {entry.name: entry.read_bytes() for entry in entries if entry.name.endswith(".ttl")}
-    if not files:
-        raise KnowledgeError("no Turtle file in the folder", where=str(folder), wanted="*.ttl")
-    resources = {entry.name: entry.read_bytes() for entry in entries if entry.name.endswith(RESOURCE_SUFFIXES)}
-    return Release(origin or str(folder), files, resources)
-
-
-def packaged() -> Release:
-    """The release that ships with the package."""
-    import palimpsest_ontologies
-
-    return read_folder(palimpsest_ontologies.folder(), "packaged")
-
-
-def read(release: str | Path | None) -> Release:
-    """A release by folder, ``.plk`` file or id; the active one for None.
+        release: a folder, a ``.plk`` file, the number or hash of a published release, 'packaged', or None for the
+            active one.
 
     Raises:
         KnowledgeError: there is no such release, or it cannot be read.
     """
+    store = Store()
     if release is None:
-        return packaged()
+        active = store.active()
+        return (packaged(), True) if active == PACKAGED else (store.read(store.find(active)), True)
+    if str(release) == PACKAGED:
+        return packaged(), True
     path = Path(release)
     if path.is_dir():
-        return read_folder(path)
-    raise KnowledgeError("no such release", where=str(release), wanted="a folder of .ttl, a .plk file or an id")
+        return read_folder(path), False
+    if path.is_file():
+        return unpack(path.read_bytes(), str(path))[0], False
+    if path.suffix == ".plk" or os.sep in str(release):
+        raise KnowledgeError("no such release", where=str(release), wanted="a folder of .ttl, a .plk file or an id")
+    return store.read(store.find(str(release))), True
 
 
 def load(release: str | Path | None = None) -> KnowledgeBase:
     """The compiled form of a release.
 
     Args:
-        release: a folder of Turtle files, a ``.plk`` file, the id of a published release (or 'packaged'), or None for
-            the active one.
+        release: see :func:`read`.
 
     Raises:
-        KnowledgeError: it cannot be read or says something impossible; ``where`` is the file or the term's IRI.
+        KnowledgeError: it cannot be read, fails its shapes, or says something impossible; ``where`` is the file or the
+            term's IRI.
+        UnknownTerm: something in it names a term that is not there, or there is no such published release.
     """
-    found = read(release)
-    return _compiled(_Keyed(found.content_key, found))
+    found, is_validated = read(release)
+    return _compiled(_Keyed(found.content_key, found, is_validated))
 
 
-@dataclass(frozen=True, slots=True)
+def compile_release(release: Release) -> KnowledgeBase:
+    """The compiled form of files that need not be valid as a whole, without caches.
+
+    Raises:
+        KnowledgeError: the release says something impossible.
+    """
+    from palimpsest.knowledge.compile import compile_facts
+
+    triples = release.triples()
+    facts = Facts(triples)
+    return compile_facts(facts, release.resources, release=digest(triples), version=version_of(facts))
+
+
+def version_of(facts: Facts) -> str:
+    """The release's own version string."""
+    return facts.text(RELEASE, "owl:versionInfo", "unversioned")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Keyed:
+    """A release that is equal to every other of the same bytes, for the cache."""
+
     key: str
     release: Release
+    is_validated: bool
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -123,18 +105,35 @@ class _Keyed:
 
 @lru_cache(maxsize=8)
 def _compiled(keyed: _Keyed) -> KnowledgeBase:
-    return compile_release(keyed.release)
+    knowledge = compile_release(keyed.release)
+    if not (keyed.is_validated or keyed.key == packaged().content_key or _passed_before(keyed.key)):
+        from palimpsest.knowledge.validate import require_valid
+
+        require_valid(keyed.release)
+        _remember(keyed.key)
+    return knowledge
 
 
-def compile_release(release: Release) -> KnowledgeBase:
-    """The compiled form, without the cache.
+def cache_folder() -> Path:
+    """The user's cache folder of the operating system; it need not exist."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "palimpsest" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "palimpsest"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "palimpsest"
 
-    Raises:
-        KnowledgeError: the release says something impossible.
-    """
-    from palimpsest.knowledge.compile import compile_facts
 
-    triples = release.triples()
-    facts = Facts(triples)
-    version = facts.text(RELEASE, "owl:versionInfo", "unversioned")
-    return compile_facts(facts, release.resources, release=digest(triples), version=version)
+def _passed_before(key: str) -> bool:
+    try:
+        return (cache_folder() / "validated" / f"{key}.{VALIDATION}").exists()
+    except OSError:
+        return False  # an unreadable cache costs a second, nothing else
+
+
+def _remember(key: str) -> None:
+    try:
+        folder = cache_folder() / "validated"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{key}.{VALIDATION}").touch()
+    except OSError:
+        return  # a cache that cannot be written costs a second next time, nothing else

@@ -1,0 +1,198 @@
+"""``palimpsest knowledge``: validate, compare, build, preview, publish and list releases of the ontologies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palimpsest.commands import add_json, note, print_result
+
+if TYPE_CHECKING:
+    import argparse
+
+SHOWN = 200  # lines of a difference that are printed for people; --json has all
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb: one sub-command a step of a release's life."""
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+
+    validate = steps.add_parser("validate", help="is it fit to be published? every finding in plain words")
+    validate.add_argument("release", nargs="?", help="folder, .plk file or id (default: the active release)")
+    add_json(validate)
+
+    diff = steps.add_parser("diff", help="what differs between two releases, stated and inferred")
+    diff.add_argument("old", help="folder, .plk file, id or 'packaged'")
+    diff.add_argument("new", help="the same")
+    diff.add_argument("--stated", action="store_true", help="leave conclusions out")
+    add_json(diff)
+
+    build = steps.add_parser("build", help="validate a folder and pack it into one file")
+    build.add_argument("folder", help="folder of .ttl and the resources they name")
+    build.add_argument("out", type=Path, help="file to write, .plk")
+    add_json(build)
+
+    preview = steps.add_parser("preview", help="what a draft would change on cubes: names of pixels, importance")
+    preview.add_argument("release", help="the draft: folder, .plk file or id")
+    preview.add_argument("cubes", nargs="+", type=Path, metavar="CUBE", help="reflectance cubes with wavelengths")
+    preview.add_argument("--against", metavar="RELEASE", help="release to compare with (default: the active one)")
+    add_json(preview)
+
+    publish = steps.add_parser(
+        "publish", help="make a release the active one, under a new number; an old one by its number is a rollback"
+    )
+    publish.add_argument("release", help="folder, .plk file, number or hash of an earlier one, or 'packaged'")
+    publish.add_argument("--publisher", required=True, help="who publishes")
+    publish.add_argument("--reviewer", required=True, help="who reviewed; must be another person (four eyes)")
+    publish.add_argument("--note", default="", help="why")
+    add_json(publish)
+
+    add_json(steps.add_parser("list", help="published releases, and which is active"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Take the step."""
+    steps = {
+        "validate": _validate, "diff": _diff, "build": _build, "preview": _preview, "publish": _publish, "list": _list,
+    }
+    return steps[options.step](options)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from palimpsest.knowledge.facts import digest
+    from palimpsest.knowledge.release import read
+    from palimpsest.knowledge.validate import validate
+
+    release, _ = read(options.release)
+    found = validate(release)
+    wrong = sum(one.severity == "violation" for one in found)
+    if not options.json:
+        for one in found:
+            note(str(one))
+    readable = not any(one.iri in release.files for one in found)
+    print_result(
+        {
+            "origin": release.origin,
+            "release": digest(release.triples()) if readable else "",
+            "violations": wrong,
+            "warnings": len(found) - wrong,
+            **({"findings": [_as_dict(one) for one in found]} if options.json else {}),
+        },
+        as_json=options.json,
+    )
+    return 3 if wrong else 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from palimpsest.knowledge.diff import diff
+    from palimpsest.knowledge.release import read
+
+    old, new = read(options.old)[0], read(options.new)[0]
+    changes = [one for one in diff(old.triples(), new.triples()) if one.is_stated or not options.stated]
+    added = sum(one.kind == "added" for one in changes)
+    if not options.json:
+        for one in changes[:SHOWN]:
+            note(str(one))
+        if len(changes) > SHOWN:
+            note(f"... and {len(changes) - SHOWN} more; --json prints all")
+    changed_files = sorted(
+        name for name in {**old.resources, **new.resources} if old.resources.get(name) != new.resources.get(name)
+    )
+    print_result(
+        {
+            "added": added,
+            "removed": len(changes) - added,
+            "resources_changed": changed_files,
+            **({"changes": [_as_dict(one) for one in changes]} if options.json else {}),
+        },
+        as_json=options.json,
+    )
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from palimpsest.errors import UsageError
+
+    if options.out.suffix != ".plk":
+        raise UsageError("a packed release has the suffix .plk", where=str(options.out), wanted="OUT.plk")
+    content, described = _packed(options.folder)
+    options.out.write_bytes(content)
+    print_result({**described, "out": str(options.out), "bytes": len(content)}, as_json=options.json)
+    return 0
+
+
+def _packed(name: str) -> tuple[bytes, dict[str, object]]:
+    """A release as one file after validation, and what to say of it."""
+    from palimpsest.knowledge.facts import Facts, digest
+    from palimpsest.knowledge.release import read, version_of
+    from palimpsest.knowledge.store import pack
+    from palimpsest.knowledge.validate import require_valid
+
+    release, _ = read(name)
+    for warning in require_valid(release):
+        note(str(warning))
+    triples = release.triples()
+    identity, version = digest(triples), version_of(Facts(triples))
+    described: dict[str, object] = {"release": identity, "version": version, "triples": len(triples)}
+    return pack(release, digest=identity, version=version), described
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from palimpsest import formats
+    from palimpsest.knowledge.preview import preview
+    from palimpsest.knowledge.release import load
+
+    before, after = load(options.against), load(options.release)
+    cubes: dict[str, object] = {}
+    for path in options.cubes:
+        note(f"{path}: identifying under both releases")
+        cubes[str(path)] = preview(formats.read(path), before, after).summary()
+    result: dict[str, object] = {"old": before.release, "new": after.release}
+    if options.json:
+        print_result({**result, "cubes": cubes}, as_json=True)
+        return 0
+    print_result(result, as_json=False)
+    for name, summary in cubes.items():
+        assert isinstance(summary, dict)
+        print(f"\n{name}")
+        print_result({key: value for key, value in summary.items() if not isinstance(value, list)}, as_json=False)
+        for change in summary["transitions"][:20]:
+            print(f"  {change['pixels']:>8}  {change['from']} -> {change['to']}")
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from palimpsest.knowledge.store import Store
+
+    content, described = _packed(options.release)
+    record = Store().publish(
+        content, release=str(described["release"]), version=str(described["version"]), publisher=options.publisher,
+        reviewer=options.reviewer, note=options.note,
+    )
+    print_result(_as_dict(record), as_json=options.json)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from palimpsest.knowledge.store import Store
+
+    store = Store()
+    records, active = store.published(), store.active()
+    if options.json:
+        print_result({"active": active, "releases": [_as_dict(one) for one in records]}, as_json=True)
+        return 0
+    for one in records:
+        print(
+            f"{one.number:>4}  {one.release[:12]}  {one.version:<10} {one.published_at}  "
+            f"published by {one.publisher}, reviewed by {one.reviewer}  {one.note}"
+        )
+    print_result({"active": active}, as_json=False)
+    return 0
+
+
+def _as_dict(value: object) -> dict[str, object]:
+    from dataclasses import asdict, is_dataclass
+
+    assert is_dataclass(value)
+    assert not isinstance(value, type)
+    return asdict(value)
