@@ -1,0 +1,136 @@
+"""How a cube is read for identification: which bands, how wide, in what units. Decided once, then the same for all.
+
+Conventions: stored band order is kept and bands are sorted by centre (stable) for rules; overlapping detectors take
+part, none is dropped; a band that is bad or unusable in every pixel is left out; missing widths are 10 nm unless the
+release knows the sensor; a cube that does not say what its numbers mean is taken for reflectance x 10000 when they are
+too large for reflectance. Whatever was assumed is said in ``notes``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.cubes import Window
+from palimpsest.errors import MissingWavelengths
+from palimpsest.knowledge.feature_fit import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import Cube
+    from palimpsest.knowledge.feature_fit import SensorRules
+    from palimpsest.knowledge.rules import KnowledgeBase
+
+BLOCK_PIXELS = 8192  # a few megabytes of measurements at a time, whatever the cube's size
+LARGEST_REFLECTANCE = 2.0
+ASSUMED_SCALE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A cube's numbers as reflectance on a sensor's rules.
+
+    Args:
+        rules: the expert rules on the bands used.
+        scale: reflectance = stored value * scale + offset.
+        offset: see ``scale``.
+        nodata: stored value that is no measurement, or None.
+        scale_is_assumed: whether the cube did not say and ``scale`` is a guess.
+        notes: what was assumed or left out, one sentence each.
+    """
+
+    rules: SensorRules
+    scale: float
+    offset: float
+    nodata: float | None
+    scale_is_assumed: bool
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, cube: Cube, knowledge: KnowledgeBase) -> Reading:
+        """How to read this cube, and every other one that shares its bands and units.
+
+        Raises:
+            MissingWavelengths: the cube has no band centres.
+        """
+        if cube.bands.centre_nm is None:
+            raise MissingWavelengths(
+                "identification needs band centres", where=cube.name, got="none",
+                wanted="a cube with wavelengths; 'palimpsest convert --wavelengths FILE' adds them",
+            )
+        bands = cube.bands.with_assumed_fwhm()
+        notes = []
+        if bands.fwhm_is_assumed:
+            notes.append("band widths are not given: 10 nm assumed")
+        usable = bands.good & _ever_usable(cube)
+        if not usable.all():
+            notes.append(f"{int((~usable).sum())} bad bands left out")
+        scale, offset, assumed = _scale(cube)
+        if assumed:
+            notes.append("the cube does not say that it is reflectance: taken for reflectance x 10000")
+        assert bands.centre_nm is not None
+        assert bands.fwhm_nm is not None
+        rules = prepare(knowledge, bands.centre_nm, bands.fwhm_nm, usable)
+        if rules.unseen:
+            notes.append(f"{len(rules.unseen)} materials have a feature that these bands do not cover")
+        return cls(rules, scale, offset, cube.nodata, assumed, tuple(notes))
+
+    def reflectance(
+        self, spectra: NDArray[np.generic], usable: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Stored spectra ``(spectrum, band)``, all bands in stored order, as reflectance ``(spectrum, used band)``.
+
+        Args:
+            spectra: stored values.
+            usable: True where a value may be used, of the same shape; NaN comes out elsewhere.
+        """
+        stored = np.take(spectra, self.rules.bands, axis=1)
+        values = stored.astype(np.float64) * self.scale + self.offset
+        if usable is not None:
+            values[~np.take(usable, self.rules.bands, axis=1)] = np.nan
+        if self.nodata is not None and not np.isnan(self.nodata):
+            values[stored == np.asarray(self.nodata).astype(stored.dtype)] = np.nan
+        values[~np.isfinite(values)] = np.nan
+        return values
+
+    def blocks(self, cube: Cube) -> Iterator[tuple[Window, NDArray[np.float64]]]:
+        """Reflectance of whole rows at a time, ``(pixel, used band)``, with the window they come from."""
+        _, rows, cols = cube.shape
+        step = max(1, BLOCK_PIXELS // cols)
+        for row in range(0, rows, step):
+            window = Window(row, min(row + step, rows), 0, cols)
+            part = cube.window(window)
+            stored = np.asarray(part.data).reshape(part.shape.bands, -1).T
+            usable = None if cube.reasons is None else part.usable().reshape(part.shape.bands, -1).T
+            yield window, self.reflectance(stored, usable)
+
+
+def _ever_usable(cube: Cube) -> NDArray[np.bool_]:
+    """Bands with a usable value somewhere, ``(band,)``."""
+    found = np.zeros(cube.shape.bands, bool)
+    step = max(1, BLOCK_PIXELS // cube.shape.cols)
+    for row in range(0, cube.shape.rows, step):
+        part = cube.window(Window(row, min(row + step, cube.shape.rows), 0, cube.shape.cols))
+        found |= part.usable().any(axis=(1, 2))
+        if (found | ~cube.bands.good).all():
+            break
+    return found
+
+
+def _scale(cube: Cube) -> tuple[float, float, bool]:
+    """Scale, offset, and whether they are a guess."""
+    if cube.scale != 1.0 or cube.units == "reflectance":
+        return cube.scale, cube.offset, False
+    rows = slice(None, None, max(1, cube.shape.rows // 64))
+    sample = np.asarray(cube.data[:, rows]).astype(np.float64)
+    if cube.nodata is not None:
+        sample = sample[sample != cube.nodata]
+    sample = sample[np.isfinite(sample)]
+    if sample.size and np.percentile(sample, 99) > LARGEST_REFLECTANCE:
+        return ASSUMED_SCALE, 0.0, True
+    return 1.0, cube.offset, True
