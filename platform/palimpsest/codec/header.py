@@ -1,0 +1,295 @@
+"""What a stream says about its cube: the head's fields, the sections of the whole cube, masks.
+
+Built by the encoder and read by the decoder; anything a head says is checked against what the file can hold before
+memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from palimpsest.codec import stream as container
+from palimpsest.codec.planes import decode_table, encode_table
+from palimpsest.codec.quantiser import BLOCK, Pull
+from palimpsest.codec.sampling import Sampling
+from palimpsest.codec.spectral import SpectralLevel, check_loaded
+from palimpsest.codec.tile import level_count
+from palimpsest.cubes import BandTable, CubeShape, Georeference, Reason
+from palimpsest.cubes.cube import STORED_DTYPES
+from palimpsest.cubes.window import tiles
+from palimpsest.errors import StreamCorrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from palimpsest.codec.contract import EncodeSettings
+    from palimpsest.codec.encoder import EncodedTile
+    from palimpsest.codec.models import CodecModel
+    from palimpsest.cubes import Cube, ImportanceMap, Window
+
+NANOMETRE_UNIT = 1000  # band centres and widths are kept in picometres
+MOST_BANDS = 1 << 16
+FREE_VOXELS = 1 << 26  # decoded without asking; beyond it a stream must be of plausible size
+VOXELS_A_BYTE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked head.
+
+    Args:
+        shape: of the whole cube.
+        mode: 'rate', 'bound' or 'lossless'.
+        tile: side of a tile.
+        sampling: integers and stored values.
+        nodata: the cube's, or None.
+        windows: of all tiles.
+        exact_bound: bound of the exact layer in integer units, or None where there is no such layer.
+    """
+
+    shape: CubeShape
+    mode: str
+    tile: int
+    sampling: Sampling
+    nodata: float | None
+    windows: tuple[Window, ...]
+    exact_bound: int | None
+
+
+def build_head(
+    cube: Cube, settings: EncodeSettings, sampling: Sampling, level: SpectralLevel, model: CodecModel, tile: int,
+    importance: ImportanceMap | None,
+) -> dict[str, object]:
+    """The head's fields; those at their default are left out."""
+    head: dict[str, object] = {
+        "version": container.VERSION, "shape": list(cube.shape), "dtype": cube.data.dtype.name, "mode": settings.mode,
+        "tile": tile, "step": level.step, "fraction_bits": level.fraction_bits, "components": level.components,
+        "name": cube.name,
+    }
+    optional: dict[str, tuple[object, object]] = {
+        "quantum": (sampling.quantum, 1.0), "model": (model.sha256, ""),
+        "trained_levels": (list(model.trained_levels), []), "nodata": (_number(cube.nodata), None),
+        "scale": (cube.scale, 1.0), "offset": (cube.offset, 0.0), "units": (cube.units, ""),
+        "sensor": (cube.sensor, ""), "metadata": (dict(cube.metadata), {}), "history": (list(cube.history), []),
+        "release": ("" if importance is None else importance.release, ""),
+        "strength": (0.0 if importance is None else settings.strength, 0.0),
+        "max_error": (settings.max_error if settings.mode == "bound" else None, None),
+        "names": (list(cube.bands.names), []), "fwhm_is_assumed": (cube.bands.fwhm_is_assumed, False),
+    }
+    head |= {key: value for key, (value, default) in optional.items() if value != default}
+    if cube.georeference is not None:
+        head["crs_wkt"] = cube.georeference.crs_wkt
+        head["geotransform"] = list(cube.georeference.transform)
+    if cube.bands.centre_nm is not None:
+        head["wavelengths"] = [float(cube.bands.centre_nm.min()), float(cube.bands.centre_nm.max())]
+    return head
+
+
+def _number(value: float | None) -> float | str | None:
+    """JSON has no NaN."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def build_sections(
+    cube: Cube, level: SpectralLevel, coded: Sequence[EncodedTile], extra: Sequence[tuple[int, int, bytes]] = ()
+) -> list[tuple[int, int, bytes]]:
+    """All sections in file order: the whole cube's, each tile's side information, levels coarse to fine, the rest."""
+    sections = [
+        (container.BANDS, container.WHOLE, _pack_bands(cube.bands)),
+        (container.SPECTRAL, container.WHOLE, _pack_spectral(level)),
+    ]
+    for at, tile in enumerate(coded):
+        if tile.mask:
+            sections.append((container.MASK, at, tile.mask))
+        sections.append((container.GAINS, at, _pack_side(tile)))
+    deepest = max(len(tile.code.chunks) for tile in coded)
+    for turn in range(deepest):
+        # Tiles with fewer levels join late, so that turn n always completes the same level of the picture.
+        for at, tile in enumerate(coded):
+            chunk = turn - (deepest - len(tile.code.chunks))
+            if chunk >= 0:
+                sections.append((container.LEVEL0 + chunk, at, tile.code.chunks[chunk]))
+    sections += [(container.RESIDUAL, at, tile.exact) for at, tile in enumerate(coded) if tile.exact]
+    return [*sections, *extra]
+
+
+def checked_plan(stream: container.Stream) -> Plan:
+    """The head's numbers, if an encoder could have written them for a file of this size.
+
+    Raises:
+        StreamCorrupt: absurd or contradictory.
+    """
+    head = stream.head
+    try:
+        shape = CubeShape(*(int(n) for n in head["shape"]))
+        dtype, mode, tile = str(head["dtype"]), str(head["mode"]), int(head["tile"])
+        quantum, nodata = float(head.get("quantum", 1.0)), head.get("nodata")
+        nodata = None if nodata is None else float(nodata)
+        bound = None if head.get("max_error") is None else float(head["max_error"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise StreamCorrupt("head lacks what every stream has", where=stream.path, got=error) from error
+    voxels = shape.voxels
+    plausible = max(FREE_VOXELS, stream.size * VOXELS_A_BYTE)
+    sane = (
+        min(shape) >= 1 and shape.bands <= MOST_BANDS and voxels <= plausible and 8 <= tile <= 1 << 14
+        and dtype in STORED_DTYPES and mode in ("rate", "bound", "lossless") and 0 < quantum < math.inf
+    )
+    if not sane:
+        raise StreamCorrupt("absurd head", where=stream.path, got=f"{tuple(shape)} {dtype} {mode}, tile {tile}")
+    sampling = Sampling(dtype, quantum)
+    windows = tuple(tiles(shape.rows, shape.cols, tile))
+    if len(windows) != len(stream.tile_hashes):
+        raise StreamCorrupt("tiles do not fit the cube", where=stream.path, got=len(stream.tile_hashes))
+    exact = None
+    if mode == "lossless":
+        exact = 0
+    elif mode == "bound" and bound is not None:
+        exact = max(0, math.floor(bound / quantum - (0.5 if sampling.is_float else 0.0)))
+    return Plan(shape, mode, tile, sampling, nodata, windows, exact)
+
+
+def read_bands(stream: container.Stream, count: int) -> BandTable:
+    """The band table."""
+    data = stream.read(container.BANDS)
+    try:
+        return _unpack_bands(data, count, stream.head)
+    except (struct.error, zlib.error, ValueError) as error:
+        raise StreamCorrupt("band table cannot be read", where=stream.path, got=error) from error
+
+
+def read_spectral(stream: container.Stream, bands: int) -> SpectralLevel:
+    """The spectral level."""
+    data = stream.read(container.SPECTRAL)
+    head = stream.head
+    try:
+        components = int(head["components"])
+        step, fraction_bits = float(head["step"]), int(head["fraction_bits"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StreamCorrupt("head lacks the spectral level", where=stream.path, got=error) from error
+    if not 1 <= components <= bands:
+        raise StreamCorrupt("absurd number of components", where=stream.path, got=components, wanted=f"1 to {bands}")
+    parts = _unpack_parts(data, 5)
+    mean = (decode_table(parts[0], (1, bands), order=1)[0] << 16) + decode_table(parts[1], (1, bands), order=1)[0]
+    weights = decode_table(parts[2], (1, bands), order=1)[0]
+    shifts = decode_table(parts[3], (1, components), order=1)[0]
+    basis = decode_table(parts[4], (components, bands), order=0).T
+    return check_loaded(SpectralLevel(mean, weights, np.ascontiguousarray(basis), shifts, step, fraction_bits))
+
+
+def _pack_spectral(level: SpectralLevel) -> bytes:
+    return _pack_parts([
+        encode_table(level.mean[None] >> 16, order=1), encode_table(level.mean[None] & 0xFFFF, order=1),
+        encode_table(level.weights[None], order=1), encode_table(level.shifts[None], order=1),
+        encode_table(level.basis.T, order=0),
+    ])
+
+
+def _pack_parts(parts: Sequence[bytes]) -> bytes:
+    return b"".join([*(struct.pack("<I", len(part)) for part in parts), *parts])
+
+
+def _unpack_parts(data: bytes, count: int) -> list[bytes]:
+    if len(data) < 4 * count:
+        raise StreamCorrupt("section is cut", got=len(data))
+    lengths = struct.unpack_from(f"<{count}I", data)
+    if 4 * count + sum(lengths) != len(data):
+        raise StreamCorrupt("section of the wrong length", got=len(data), wanted=4 * count + sum(lengths))
+    parts, at = [], 4 * count
+    for length in lengths:
+        parts.append(data[at : at + length])
+        at += length
+    return parts
+
+
+def _pack_bands(bands: BandTable) -> bytes:
+    columns = []
+    for column in (bands.centre_nm, bands.fwhm_nm):
+        fixed = None if column is None else np.rint(column * NANOMETRE_UNIT).astype(np.int64)[None]
+        columns.append(b"" if fixed is None else encode_table(fixed, order=2))
+    reasons = b"" if bands.good.all() else zlib.compress(bands.reasons.tobytes(), 9)
+    return _pack_parts([*columns, reasons])
+
+
+def _unpack_bands(data: bytes, count: int, head: Mapping[str, Any]) -> BandTable:
+    centre, fwhm, packed = _unpack_parts(data, 3)
+    columns = [
+        decode_table(part, (1, count), order=2)[0] / NANOMETRE_UNIT if part else None for part in (centre, fwhm)
+    ]
+    reasons = np.zeros(count, np.uint8)
+    if packed:
+        reasons = np.frombuffer(zlib.decompressobj().decompress(packed, count), np.uint8).copy()
+    return BandTable(
+        count, columns[0], columns[1], reasons == Reason.GOOD, reasons,
+        names=tuple(str(name) for name in head.get("names", ())),
+        fwhm_is_assumed=bool(head.get("fwhm_is_assumed", False)),
+    )
+
+
+def read_georeference(head: Mapping[str, Any]) -> Georeference | None:
+    """Where the cube lies, or None."""
+    if "geotransform" not in head:
+        return None
+    a, b, c, d, e, f = (float(number) for number in head["geotransform"])
+    return Georeference(str(head.get("crs_wkt", "")), (a, b, c, d, e, f))
+
+
+def pack_mask(reasons: NDArray[np.uint8]) -> bytes:
+    """Void reasons ``(band, row, col)`` deflated; empty where there are none."""
+    if not reasons.any():
+        return b""
+    changes = reasons.copy()
+    changes[1:] ^= reasons[:-1]  # most bands repeat the one before
+    return zlib.compress(changes.tobytes(), 9)
+
+
+def unpack_mask(data: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The inverse of :func:`pack_mask`."""
+    wanted = math.prod(shape)
+    try:
+        raw = zlib.decompressobj().decompress(data, wanted + 1)
+    except zlib.error as error:
+        raise StreamCorrupt("mask cannot be read", got=error) from error
+    if len(raw) != wanted:
+        raise StreamCorrupt("mask of the wrong size", got=len(raw), wanted=wanted)
+    return np.bitwise_xor.accumulate(np.frombuffer(raw, np.uint8).reshape(shape), axis=0)
+
+
+def put_back(
+    values: NDArray[np.generic], reasons: NDArray[np.uint8], nodata: float | None
+) -> NDArray[np.generic]:
+    """Stored values with nodata (NaN in floating point where there is no such value) where voxels are void."""
+    if not reasons.any():
+        return values
+    void = math.nan if values.dtype.kind == "f" else 0.0
+    out = values.copy()
+    out[reasons == Reason.NODATA] = void if nodata is None else nodata
+    out[reasons == Reason.NOT_FINITE] = void
+    return out
+
+
+def _pack_side(tile: EncodedTile) -> bytes:
+    pulls = np.array([[pull.ones, pull.larger] for pull in tile.code.pulls], np.int8).tobytes()
+    gains = b"" if tile.gains is None else encode_table(tile.gains.astype(np.int64), order=0)
+    return pulls + gains
+
+
+def read_side(stream: container.Stream, at: int, window: Window) -> tuple[list[Pull], NDArray[np.uint8] | None]:
+    """Pulls of the parts, and the gains of the blocks, of a tile."""
+    data = stream.read(container.GAINS, at)
+    count = 2 * (1 + 3 * level_count(window.rows, window.cols))
+    if len(data) < count:
+        raise StreamCorrupt("side information is cut", where=f"tile {at}", got=len(data), wanted=count)
+    pulls = np.frombuffer(data[:count], np.int8).reshape(-1, 2)
+    shape = (-(-window.rows // BLOCK), -(-window.cols // BLOCK))
+    gains = None
+    if len(data) > count:
+        gains = np.clip(decode_table(data[count:], shape, order=0), 0, 15).astype(np.uint8)
+    return [Pull(int(ones), int(larger)) for ones, larger in pulls], gains

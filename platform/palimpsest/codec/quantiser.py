@@ -1,0 +1,84 @@
+"""Uniform quantiser with a dead zone, in integers on the decoder's side.
+
+A detail sample of level l spreads into the plane by the gain of its synthesis function, so its step is the plane's
+step divided by that gain. Pixels that matter more have finer steps: a gain in half octaves for each block of 8 x 8
+pixels, transmitted. A decoded magnitude is pulled towards zero by what the encoder measured (1/256 of a step), for
+ones and for larger magnitudes apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BLOCK = 8  # pixels that share one importance gain
+GAIN_STEPS = 16  # half octaves, the middle one neutral
+NEUTRAL = 8
+GAINS = np.array([round(1024 * 2 ** ((step - NEUTRAL) / 2)) for step in range(GAIN_STEPS)], np.int64)
+ROUNDING = 0.36  # of a step: below one half, zeros are cheaper than they are wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """How far decoded magnitudes are pulled towards zero, in 1/256 step: of ones and of larger ones."""
+
+    ones: int
+    larger: int
+
+
+def unit_step(fraction_bits: int, gain: float) -> int:
+    """Step of a part of the pyramid in 1/256 of a component sample's unit."""
+    return max(1, round((256 << fraction_bits) / gain))
+
+
+def block_gains(gains: NDArray[np.uint8] | None, shape: tuple[int, int], reach: int) -> NDArray[np.int64] | None:
+    """Gain of each sample of a part in 1/1024, ``shape``; None where all are neutral.
+
+    Args:
+        gains: half octaves a block, ``(block row, block col)``.
+        shape: rows and columns of the part.
+        reach: pixels that a sample stands for along each axis (2^level).
+    """
+    if gains is None:
+        return None
+    rows = np.minimum((np.arange(shape[0]) * reach + reach // 2) // BLOCK, gains.shape[0] - 1)
+    cols = np.minimum((np.arange(shape[1]) * reach + reach // 2) // BLOCK, gains.shape[1] - 1)
+    table: NDArray[np.int64] = GAINS[gains[np.ix_(rows, cols)]]
+    return table
+
+
+def quantise(
+    samples: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int32], Pull]:
+    """Quantised samples ``(component, row, col)`` and the pull measured on them."""
+    scale = 256.0 / step
+    scaled = samples * scale if gains is None else samples * (gains * (scale / 1024))
+    size = np.abs(scaled)
+    magnitude = np.floor(size + ROUNDING)
+    quantised = np.where(scaled < 0, -magnitude, magnitude).astype(np.int32)
+    return quantised, Pull(_mean_pull(magnitude, size, magnitude == 1), _mean_pull(magnitude, size, magnitude > 1))
+
+
+def _mean_pull(magnitude: NDArray[np.float64], size: NDArray[np.float64], chosen: NDArray[np.bool_]) -> int:
+    if not chosen.any():
+        return 0
+    return int(np.clip(round(float((magnitude[chosen] - size[chosen]).mean()) * 256), -127, 127))
+
+
+def dequantise(
+    quantised: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, pull: Pull
+) -> NDArray[np.int32]:
+    """Samples ``(component, row, col)`` int32 in component units; integer arithmetic."""
+    magnitude = np.abs(quantised.astype(np.int64)) << 8
+    magnitude -= np.where(magnitude == 256, pull.ones, np.where(magnitude > 256, pull.larger, 0))
+    product = magnitude * step  # in 1/65536 of a unit
+    if gains is not None:
+        product = (product << 10) // gains
+    rebuilt = (product + (1 << 15)) >> 16
+    limited = np.minimum(rebuilt, (1 << 26) - 1)
+    return np.where(quantised < 0, -limited, limited).astype(np.int32)

@@ -1,0 +1,128 @@
+"""A cube's stored values as integers for the codec, and back: the identity, or a quantum for floating point.
+
+Voxels that stand for nothing (nodata, not finite) are told apart from the rest; what is put in their place costs as
+little as can be, and the decoder puts nodata (or NaN) back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.cubes import Reason
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import Cube, Window
+
+FLOAT_DIGITS = 22  # binary digits that floating-point values keep below their largest
+VOID = (Reason.NODATA, Reason.NOT_FINITE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How stored values and integers correspond: value = integer x quantum.
+
+    Args:
+        dtype: stored dtype name.
+        quantum: 1 for integers, a positive number for floating point.
+    """
+
+    dtype: str
+    quantum: float
+
+    @property
+    def is_float(self) -> bool:
+        """Whether stored values are floating point."""
+        return self.dtype.startswith("float")
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest integer that may be decoded."""
+        if self.is_float:
+            return -(1 << 40), 1 << 40
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)
+
+    def integers(self, values: NDArray[np.generic]) -> NDArray[np.int64]:
+        """Stored values as integers; what is not finite becomes zero."""
+        if not self.is_float:
+            return values.astype(np.int64)
+        finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
+        return np.rint(finite / self.quantum).astype(np.int64)
+
+    def stored(self, integers: NDArray[np.int64]) -> NDArray[np.generic]:
+        """Integers as stored values, clipped to the type's range."""
+        limited = np.clip(integers, *self.limits)
+        if not self.is_float:
+            return limited.astype(self.dtype)
+        return (limited.astype(np.float64) * self.quantum).astype(self.dtype)
+
+
+def sampling_of(cube: Cube, largest: float, max_error: float | None) -> Sampling:
+    """The sampling of a cube whose largest usable magnitude is ``largest``; finer than any bound asked for."""
+    if cube.is_integer:
+        return Sampling(cube.data.dtype.name, 1.0)
+    quantum = 2.0 ** (math.floor(math.log2(largest)) - FLOAT_DIGITS) if largest > 0 else 1.0
+    if max_error is not None and max_error > 0:
+        quantum = 2.0 ** math.floor(math.log2(max_error / 4))
+    return Sampling(cube.data.dtype.name, quantum)
+
+
+def void_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:
+    """Reason of each voxel of a window that stands for nothing, else 0; ``(band, row, col)`` uint8."""
+    part = cube.window(window)
+    data = np.asarray(part.data)
+    reasons = np.zeros(data.shape, np.uint8)
+    if part.reasons is not None:
+        reasons = np.where(np.isin(part.reasons, VOID), part.reasons, 0).astype(np.uint8)
+    if part.nodata is not None and not math.isnan(part.nodata):
+        reasons[data == np.asarray(part.nodata).astype(data.dtype)] = Reason.NODATA
+    if data.dtype.kind == "f":
+        is_nodata = part.nodata is not None and math.isnan(part.nodata)
+        reasons[~np.isfinite(data)] = Reason.NODATA if is_nodata else Reason.NOT_FINITE
+    return reasons
+
+
+def filled_spectra(
+    integers: NDArray[np.int64], void: NDArray[np.bool_], mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Values ``(band, row, col)`` with void voxels replaced by the band's mean, shifted by the pixel's own brightness."""
+    values = integers.astype(np.float64)
+    if not void.any():
+        return values
+    centred = np.where(void, 0.0, values - mean[:, None, None])
+    seen = np.maximum((~void).sum(axis=0), 1)
+    brightness = centred.sum(axis=0) / seen
+    return np.where(void, mean[:, None, None] + brightness, values)
+
+
+def smooth_over(planes: NDArray[np.int32], empty: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Component planes ``(component, row, col)`` with empty pixels ``(row, col)`` filled from coarser averages.
+
+    Source: push-pull filling of Gortler et al. 1996 (The Lumigraph), which leaves nothing for the detail levels to say.
+    """
+    if not empty.any():
+        return planes
+    if empty.all():
+        return np.zeros_like(planes)
+    return np.rint(_push_pull(planes.astype(np.float64), ~empty)).astype(np.int32)
+
+
+def _push_pull(planes: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rows, cols = known.shape
+    if known.all():
+        return planes
+    padding = ((0, rows % 2), (0, cols % 2))
+    weight = np.pad(known.astype(np.float64), padding)
+    padded = np.pad(np.where(known, planes, 0.0), ((0, 0), *padding))
+    shape = (weight.shape[0] // 2, 2, weight.shape[1] // 2, 2)
+    total = weight.reshape(shape).sum(axis=(1, 3))
+    summed = padded.reshape(-1, *shape).sum(axis=(2, 4))
+    coarse = _push_pull(summed / np.maximum(total, 1.0), total > 0)
+    spread = coarse.repeat(2, axis=1).repeat(2, axis=2)[:, :rows, :cols]
+    return np.where(known, planes, spread)

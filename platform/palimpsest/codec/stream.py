@@ -1,0 +1,202 @@
+"""The ``.plm`` container: head, index, sections, checksums. What is inside the sections is not decided here.
+
+Layout (little-endian; byte by byte in ``docs/format.md``)::
+
+    magic 8 | head length u32 | index length u32 | CRC-32 of head and index u32
+    head: deflated JSON (preset dictionary)  |  index: one 13-byte row a section, then the tiles' hashes
+    sections, ordered so that a cut file keeps its coarser levels whole
+    SHA-256 of everything before it, 32 bytes
+
+A section is named by (kind, tile): 'tile' is -1 for those of the whole cube. Reading touches only the head and the
+sections asked for; each is checked by its own CRC-32 before anything is computed from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from palimpsest.errors import StreamCorrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+MAGIC = b"\x89PLM\r\n\x01\n"
+VERSION = 1
+FIXED = struct.Struct("<8sIII")
+ROW = struct.Struct("<BiII")  # kind, tile, length, CRC-32
+TRAILER = 32
+HASH = 16  # bytes kept of a tile's SHA-256
+LARGEST_HEAD = 1 << 24
+WHOLE = -1  # 'tile' of sections that belong to the whole cube
+
+# Kinds of sections.
+BANDS, SPECTRAL, MASK, GAINS, LEVEL0, RESIDUAL, REFINEMENT, LABELS, RAW = 0, 1, 2, 3, 4, 40, 41, 42, 43
+
+# Deflating with a preset dictionary: keys and common values cost next to nothing. Part of the format: never edit.
+_DICTIONARY = (
+    b'{"version":1,"shape":[224,512,512],"dtype":"float32","int16","uint16","mode":"lossless","bound","rate",'
+    b'"tile":512,"quantum":1.0,"step":,"fraction_bits":6,"components":,"model":"","transform":"cdf97","trained",'
+    b'"trained_levels":[1,2,3,4,5],"release":"","strength":0.5,"nodata":null,"scale":0.0001,"offset":0.0,"units":'
+    b'"reflectance","radiance","DN","name":"","sensor":"AVIRIS","EnMAP","crs_wkt":"","geotransform":[30.0,0.0,,-30.0],'
+    b'"metadata":{"description":"","byte order":"0","wavelength units":"Nanometers","file type":"ENVI Standard"},'
+    b'"history":[],"wavelengths":[true,"fwhm":"fwhm_is_assumed":true,false,"names":[],"max_error":0,"certificate":'
+    b'{"pixels":,"agreement":1.0,"release":""},"pulls":[[0,0],"uniform":true}'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One row of the index."""
+
+    kind: int
+    tile: int
+    offset: int
+    length: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An opened stream.
+
+    Args:
+        path: the file.
+        head: the decoded head.
+        sections: the index, in file order.
+        tile_hashes: first 16 bytes of the SHA-256 of each tile's decoded values.
+        size: bytes that the file should have.
+    """
+
+    path: Path
+    head: Mapping[str, Any]
+    sections: Mapping[tuple[int, int], Section]
+    tile_hashes: tuple[bytes, ...]
+    size: int
+
+    def has(self, kind: int, tile: int = WHOLE) -> bool:
+        """Whether there is such a section."""
+        return (kind, tile) in self.sections
+
+    def read(self, kind: int, tile: int = WHOLE) -> bytes:
+        """A section's bytes, checked.
+
+        Raises:
+            StreamCorrupt: missing, cut or altered.
+        """
+        section = self.sections.get((kind, tile))
+        if section is None:
+            raise StreamCorrupt("a section is missing", where=self.path, got=None, wanted=f"kind {kind}, tile {tile}")
+        with self.path.open("rb") as file:
+            file.seek(section.offset)
+            data = file.read(section.length)
+        if len(data) < section.length:
+            raise StreamCorrupt(
+                "stream is cut", where=self.path, got=f"{section.offset + len(data)} bytes", wanted=f"{self.size} bytes"
+            )
+        if zlib.crc32(data) != section.crc:
+            raise StreamCorrupt(
+                "stream is altered", where=f"{self.path} at byte {section.offset}",
+                got=f"CRC {zlib.crc32(data):08x}", wanted=f"{section.crc:08x}",
+            )
+        return data
+
+    def is_whole(self, kind: int, tile: int) -> bool:
+        """Whether a section is there and passes its checksum."""
+        try:
+            self.read(kind, tile)
+        except StreamCorrupt:
+            return False
+        return True
+
+    def sha256(self) -> str:
+        """Hash of the file without its trailer, hex.
+
+        Raises:
+            StreamCorrupt: the trailer does not agree.
+        """
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            left = self.size - TRAILER
+            while left > 0 and (block := file.read(min(1 << 20, left))):
+                digest.update(block)
+                left -= len(block)
+            trailer = file.read(TRAILER + 1)
+        if left or trailer != digest.digest():
+            raise StreamCorrupt("stream does not agree with its own hash", where=self.path)
+        return digest.hexdigest()
+
+
+def pack(
+    head: Mapping[str, object], sections: Sequence[tuple[int, int, bytes]], tile_hashes: Sequence[bytes]
+) -> bytes:
+    """A whole stream as bytes; ``sections`` are (kind, tile, data) in file order."""
+    text = json.dumps(head, separators=(",", ":"), allow_nan=False, sort_keys=True).encode()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=_DICTIONARY)
+    head_bytes = packer.compress(text) + packer.flush()
+    rows = [ROW.pack(kind, tile, len(data), zlib.crc32(data)) for kind, tile, data in sections]
+    index = b"".join([struct.pack("<II", len(rows), len(tile_hashes)), *rows, *tile_hashes])
+    crc = zlib.crc32(index, zlib.crc32(head_bytes))
+    body = b"".join([
+        FIXED.pack(MAGIC, len(head_bytes), len(index), crc), head_bytes, index, *(data for _, _, data in sections)
+    ])
+    return body + hashlib.sha256(body).digest()
+
+
+def open_stream(path: Path) -> Stream:
+    """Read head and index, and nothing else.
+
+    Raises:
+        StreamCorrupt: not a stream, another version, or a damaged head.
+    """
+    with path.open("rb") as file:
+        fixed = file.read(FIXED.size)
+        if len(fixed) < FIXED.size or not fixed.startswith(MAGIC[:4]):
+            raise StreamCorrupt("not a Palimpsest stream", where=path, got=fixed[:8], wanted=MAGIC)
+        magic, head_length, index_length, crc = FIXED.unpack(fixed)
+        if magic != MAGIC:
+            raise StreamCorrupt("stream damaged in transfer, or of another version", where=path, got=magic, wanted=MAGIC)
+        if head_length > LARGEST_HEAD or index_length > LARGEST_HEAD:
+            raise StreamCorrupt("absurd head", where=path, got=(head_length, index_length), wanted=f"<= {LARGEST_HEAD}")
+        head_bytes, index = file.read(head_length), file.read(index_length)
+    if zlib.crc32(index, zlib.crc32(head_bytes)) != crc or len(index) != index_length:
+        raise StreamCorrupt("head is cut or altered", where=path)
+    head = _parsed_head(head_bytes, path)
+    sections, hashes, size = _parsed_index(index, FIXED.size + head_length + index_length, path)
+    return Stream(path, head, sections, hashes, size)
+
+
+def _parsed_head(data: bytes, path: Path) -> dict[str, Any]:
+    unpacker = zlib.decompressobj(-15, zdict=_DICTIONARY)
+    try:
+        text = unpacker.decompress(data, LARGEST_HEAD)
+        head = json.loads(text)
+    except (zlib.error, ValueError) as error:
+        raise StreamCorrupt("head cannot be read", where=path, got=error) from error
+    if not isinstance(head, dict) or head.get("version") != VERSION:
+        got = head.get("version") if isinstance(head, dict) else type(head).__name__
+        raise StreamCorrupt("stream of another version", where=path, got=got, wanted=VERSION)
+    return head
+
+
+def _parsed_index(
+    index: bytes, start: int, path: Path
+) -> tuple[dict[tuple[int, int], Section], tuple[bytes, ...], int]:
+    if len(index) < 8:
+        raise StreamCorrupt("index is cut", where=path, got=len(index))
+    rows, tiles = struct.unpack_from("<II", index)
+    if len(index) != 8 + rows * ROW.size + tiles * HASH:
+        raise StreamCorrupt("index of the wrong length", where=path, got=len(index))
+    sections: dict[tuple[int, int], Section] = {}
+    for at in range(rows):
+        kind, tile, length, crc = ROW.unpack_from(index, 8 + at * ROW.size)
+        sections[kind, tile] = Section(kind, tile, start, length, crc)
+        start += length
+    first = 8 + rows * ROW.size
+    hashes = tuple(index[first + at * HASH : first + (at + 1) * HASH] for at in range(tiles))
+    return sections, hashes, start + TRAILER

@@ -1,0 +1,166 @@
+"""One tile's spatial levels: planes to chunks, coarse to fine, and back.
+
+The chunks of a tile are, in order: the coarse plane, then levels from coarse to fine. Chunk n needs all before it,
+because the mixer's state runs on; a decoder may stop after any of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.codec.planes import SIDE_LEVEL, ChunkDecoder, ChunkEncoder
+from palimpsest.codec.quantiser import Pull, block_gains, dequantise, quantise, unit_step
+from palimpsest.codec.spatial import LevelTransform, Pyramid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from palimpsest.codec.plane_coder import MixerState
+
+    Stack = NDArray[np.int32]
+    Parts = tuple[Stack, Stack, Stack]
+
+MOST_LEVELS = 5
+
+
+def level_count(rows: int, cols: int) -> int:
+    """How many spatial levels a tile has: the coarse plane keeps about four samples on the longer side."""
+    longer = max(rows, cols)
+    return max(0, min(MOST_LEVELS, longer.bit_length() - 3))
+
+
+def part_shapes(rows: int, cols: int, levels: int) -> tuple[tuple[int, int], list[list[tuple[int, int]]]]:
+    """Shape of the coarse plane, and of (hl, lh, hh) of each level, finest first."""
+    details = []
+    for _ in range(levels):
+        low_rows, low_cols = (rows + 1) // 2, (cols + 1) // 2
+        details.append([(low_rows, cols // 2), (rows // 2, low_cols), (rows // 2, cols // 2)])
+        rows, cols = low_rows, low_cols
+    return (rows, cols), details
+
+
+@dataclass(frozen=True, slots=True)
+class TileCode:
+    """A coded tile.
+
+    Args:
+        chunks: coarse plane first, then levels from coarse to fine.
+        pulls: of the coarse plane, then (hl, lh, hh) of each level from coarse to fine.
+    """
+
+    chunks: tuple[bytes, ...]
+    pulls: tuple[Pull, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """What encoder and decoder agree on before a tile: see the arguments of :class:`TileCoder`."""
+
+    rows: int
+    cols: int
+    components: int
+    fraction_bits: int
+
+
+class TileCoder:
+    """Codes the component planes of tiles.
+
+    Args:
+        transform: the spatial levels.
+        initial: the mixer's state at the start of a tile.
+    """
+
+    def __init__(self, transform: LevelTransform, initial: MixerState) -> None:
+        self._transform = transform
+        self._initial = initial
+
+    def encode(
+        self, planes: Stack, fraction_bits: int, gains: NDArray[np.uint8] | None
+    ) -> tuple[TileCode, Stack]:
+        """Code ``(component, row, col)`` planes; also what the decoder will rebuild of them."""
+        components, rows, cols = planes.shape
+        levels = level_count(rows, cols)
+        spread = self._transform.synthesis_gains(levels)
+        pyramids = [self._transform.analyse(plane, levels) for plane in planes]
+        state = self._initial.copy()
+        pulls: list[Pull] = []
+        chunks: list[bytes] = []
+
+        def quantised(samples: Stack, gain: float, level: int) -> tuple[Stack, Stack]:
+            step = unit_step(fraction_bits, gain)
+            local = block_gains(gains, samples.shape[1:], 1 << level)
+            coded, pull = quantise(samples, step, local)
+            pulls.append(pull)
+            return coded, dequantise(coded, step, local, pull)
+
+        coarse, coarse_back = quantised(np.stack([p.coarse for p in pyramids]), spread.coarse, levels)
+        encoder = ChunkEncoder(state, coarse.size)
+        encoder.code(coarse, level=SIDE_LEVEL)
+        chunks.append(encoder.finish())
+        back: list[Parts] = []
+        parents: Sequence[Stack | None] = (None, None, None)
+        for level in range(levels, 0, -1):
+            parts = [np.stack([p.details[level - 1][o] for p in pyramids]) for o in range(3)]
+            coded = [quantised(parts[o], spread.details[level - 1][o], level) for o in range(3)]
+            encoder = ChunkEncoder(state, sum(part.size for part in parts))
+            for o in range(3):
+                encoder.code(
+                    coded[o][0], level=level - 1, orientation=o, parents=parents[o],
+                    siblings=[coded[s][0] for s in range(o)],
+                )
+            chunks.append(encoder.finish())
+            back.append((coded[0][1], coded[1][1], coded[2][1]))
+            parents = [part[0] for part in coded]
+        rebuilt = self._synthesise(coarse_back, back[::-1], 0)
+        assert rebuilt.shape == (components, rows, cols)
+        return TileCode(tuple(chunks), tuple(pulls)), rebuilt
+
+    def decode(
+        self, chunks: Sequence[bytes], pulls: Sequence[Pull], plan: TilePlan, gains: NDArray[np.uint8] | None,
+        down_to_level: int = 0,
+    ) -> Stack:
+        """Planes down to a level, ``(component, row, col)`` int32; only the chunks needed are read."""
+        levels = level_count(plan.rows, plan.cols)
+        spread = self._transform.synthesis_gains(levels)
+        coarse_shape, shapes = part_shapes(plan.rows, plan.cols, levels)
+        state = self._initial.copy()
+        coded = ChunkDecoder(state, chunks[0]).read((plan.components, *coarse_shape), level=SIDE_LEVEL)
+        step = unit_step(plan.fraction_bits, spread.coarse)
+        coarse = dequantise(coded, step, block_gains(gains, coarse_shape, 1 << levels), pulls[0])
+        back: list[Parts] = []
+        parents: list[Stack | None] = [None, None, None]
+        for at, level in enumerate(range(levels, down_to_level, -1)):
+            decoder = ChunkDecoder(state, chunks[1 + at])
+            stacks: list[Stack] = []
+            for o in range(3):
+                stacks.append(
+                    decoder.read(
+                        (plan.components, *shapes[level - 1][o]), level=level - 1, orientation=o, parents=parents[o],
+                        siblings=stacks[:o],
+                    )
+                )
+            back.append(tuple(  # type: ignore[arg-type] # three parts by construction
+                dequantise(
+                    stacks[o], unit_step(plan.fraction_bits, spread.details[level - 1][o]),
+                    block_gains(gains, shapes[level - 1][o], 1 << level), pulls[1 + 3 * at + o],
+                )
+                for o in range(3)
+            ))
+            parents = list(stacks)
+        missing = tuple(
+            tuple(np.zeros((plan.components, *shape), np.int32) for shape in shapes[level]) for level in range(down_to_level)
+        )
+        return self._synthesise(coarse, [*missing, *back[::-1]], down_to_level)  # type: ignore[list-item] # as above
+
+    def _synthesise(self, coarse: Stack, details: Sequence[Parts], down_to_level: int) -> Stack:
+        return np.stack([
+            self._transform.synthesise(
+                Pyramid(coarse[k], tuple((d[0][k], d[1][k], d[2][k]) for d in details)), down_to_level
+            )
+            for k in range(len(coarse))
+        ])
