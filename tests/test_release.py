@@ -207,3 +207,39 @@ def _low(bounds, name):
 
 def _high(bounds, name):
     return bounds[name].high if name in bounds else None
+
+
+def test_a_deprecated_material_is_kept_for_the_record_and_used_no_more(folder):
+    add(folder, "mat:dry_veg_grass <http://www.w3.org/2002/07/owl#deprecated> true .")
+    knowledge = load(folder)
+    gone = "https://w3id.org/palimpsest/material/dry_veg_grass"
+    assert gone not in {one.iri for one in knowledge.materials}
+    assert gone in {one.iri for one in load("packaged").materials}
+    excluded = {other.material_iri for one in knowledge.materials for other in one.not_features}
+    assert gone not in excluded
+    assert all(gone not in rule.scope for rule in knowledge.rules)
+    assert excluded <= {one.iri for one in knowledge.materials}
+    add(folder, "mat:calcite <http://www.w3.org/2002/07/owl#deprecated> true .")
+    with pytest.raises(UnknownTerm, match="deprecated"):
+        load(folder)
+
+
+@pytest.mark.parametrize("content", [
+    b"\xff\xfe nonsense", b"@prefix a: <b", b"<relative> <x> <y> .", b"<< <http://a> <http://b> <http://c> >> a 1 .",
+])
+def test_hostile_turtle_is_refused_with_the_name_of_its_file(folder, content):
+    (folder / "hostile.ttl").write_bytes(content)
+    with pytest.raises(KnowledgeError):
+        load(folder)
+
+
+def test_materials_know_their_ancestors_as_the_closure_does():
+    from palimpsest.knowledge.closure import BROADER_T, close
+
+    closure = close(packaged().triples())
+    above: dict[str, set[str]] = {}
+    for subject, predicate, value in closure.inferred:
+        if predicate == BROADER_T:
+            above.setdefault(subject, set()).add(value)
+    for material in load("packaged").materials:
+        assert set(material.broader) == above[material.iri]

@@ -192,3 +192,12 @@ def test_reference_spectra_satisfy_the_hard_rules_of_their_scope():
         assert amounts.max() < 2e-3, rule.iri
         judged += len(spectra)
     assert judged > 100
+
+
+def test_shapes_beyond_core_and_shapes_that_make_no_sense_are_findings():
+    sparql = "shape:x a sh:NodeShape ; sh:sparql [ sh:select 'SELECT $this WHERE {}' ] ."
+    [only] = validate(with_more("@prefix shape: <http://e/> . " + sparql))
+    assert "SHACL Core alone" in only.sentence
+    senseless = "<http://e/x> a sh:NodeShape ; sh:targetClass plm:Source ; sh:property [ sh:minCount 'many' ] ."
+    found = validate(with_more(senseless))
+    assert any("cannot be applied" in one.sentence for one in found)

@@ -165,12 +165,29 @@ def _publish(options: argparse.Namespace) -> int:
     from palimpsest.knowledge.store import Store
 
     content, described = _packed(options.release)
+    for line in _vanished(options.release):
+        note(line)
     record = Store().publish(
         content, release=str(described["release"]), version=str(described["version"]), publisher=options.publisher,
         reviewer=options.reviewer, note=options.note,
     )
     print_result(_as_dict(record), as_json=options.json)
     return 0
+
+
+def _vanished(name: str) -> list[str]:
+    """A remark where terms of the active release are gone: they should be deprecated, never deleted."""
+    from palimpsest.knowledge.facts import Facts
+    from palimpsest.knowledge.release import read
+
+    new, old = Facts(read(name)[0].triples()), Facts(read(None)[0].triples())
+    gone = [iri for iri in old.of_class("skos:Concept") if iri not in new]
+    if not gone:
+        return []
+    return [
+        f"{len(gone)} concepts of the active release are not in this one ({', '.join(gone[:3])}); unless this is a "
+        "rollback, keep them and say owl:deprecated true"
+    ]
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """From the triples of a release to :class:`~palimpsest.knowledge.rules.KnowledgeBase`.
 
-Materials, rules, windows and sources come out in IRI order, so that equal graphs compile to equal values. What the
+Materials, rules, windows and sources come out in IRI order, so that equal graphs compile to equal values. What is
+``owl:deprecated`` is left out, and so are exclusions by a deprecated material. What the
 graph says wrongly (a material that is not there, endpoints out of order, a missing number) is refused here with the
 term's IRI; what it says wrongly in form is the business of the shapes.
 """
@@ -65,12 +66,15 @@ def _parts(
     facts: Facts, resources: Mapping[str, bytes]
 ) -> dict[str, tuple[Callable[[str], Any], list[str]]]:  # Any: each part has its own type
     store, kinds = SpectraStore(facts, resources), _rules(facts)
-    return {
+    builders: dict[str, tuple[Callable[[str], Any], list[str]]] = {
         "materials": (partial(_material, facts, store), facts.of_class("plm:Material")),
         "rules": (lambda iri: _rule(facts, iri, kinds[iri]), sorted(kinds)),
         "windows": (partial(_window, facts), facts.of_class("plm:AtmosphericWindow")),
         "sources": (partial(_source, facts), facts.of_class("plm:Source")),
         "priorities": (partial(_priority, facts), facts.of_class("plm:ExpertPriority")),
+    }
+    return {
+        name: (build, [iri for iri in iris if not facts.is_deprecated(iri)]) for name, (build, iris) in builders.items()
     }
 
 
@@ -97,7 +101,10 @@ def ancestors(facts: Facts, iri: str) -> tuple[str, ...]:
 
 def _material(facts: Facts, store: SpectraStore, iri: str) -> Material:
     features = [_feature(facts, feature) for feature in _known(facts, iri, "plm:diagnosticFeature")]
-    exclusions = [_exclusion(facts, feature) for feature in _known(facts, iri, "plm:excludedBy")]
+    exclusions = [
+        exclusion for exclusion in (_exclusion(facts, feature) for feature in _known(facts, iri, "plm:excludedBy"))
+        if not facts.is_deprecated(exclusion.material_iri)
+    ]
     features.sort(key=lambda feature: (feature.extra["ordinal"], feature.iri))
     exclusions.sort(key=lambda exclusion: (exclusion.extra["ordinal"], exclusion.feature_iri))
     if features and sum(feature.weight for feature in features) <= 0:
@@ -244,13 +251,18 @@ def _scope(facts: Facts, iri: str, predicate: str) -> set[str]:
     scope: set[str] = set()
     for target in facts.links(iri, predicate):
         if facts.is_a(target, "plm:Material"):
+            if facts.is_deprecated(target):
+                raise UnknownTerm("the rule names a material that is deprecated", where=iri, got=target)
             scope.add(target)
         elif not facts.is_a(target, "plm:MaterialGroup"):
             raise UnknownTerm(
                 "the rule names a material that is not in the release", where=iri, got=target,
                 wanted="the IRI of a plm:Material or plm:MaterialGroup",
             )
-        below = [one for one in facts.of_class("plm:Material") if target in ancestors(facts, one)]
+        below = [
+            one for one in facts.of_class("plm:Material")
+            if target in ancestors(facts, one) and not facts.is_deprecated(one)
+        ]
         scope |= set(below)
         if not below and target not in scope:
             raise KnowledgeError("the rule's group has no materials", where=iri, got=target, wanted="at least one")

@@ -40,9 +40,12 @@ def parse(files: Iterable[tuple[str, bytes]]) -> tuple[pyoxigraph.Triple, ...]:
     for name, content in files:
         try:
             quads = pyoxigraph.parse(content, format=pyoxigraph.RdfFormat.TURTLE, rename_blank_nodes=True)
-            triples += [quad.triple for quad in quads]
+            found = [quad.triple for quad in quads]
         except (SyntaxError, ValueError) as error:
             raise KnowledgeError(f"not Turtle: {error}", where=name, wanted="a Turtle 1.1 file in UTF-8") from error
+        if any(isinstance(triple.object, pyoxigraph.Triple) for triple in found):
+            raise KnowledgeError("statements about statements are not read", where=name, wanted="a Turtle 1.1 file")
+        triples += found
     return tuple(triples)
 
 
@@ -87,6 +90,10 @@ class Facts:
     def __contains__(self, iri: str) -> bool:
         return iri in self._forward
 
+    def predicates(self) -> set[str]:
+        """IRIs of every predicate in use."""
+        return {predicate for by_predicate in self._forward.values() for predicate in by_predicate}
+
     def of_class(self, name: str) -> list[str]:
         """IRIs of the instances of a class, sorted; subclasses count only where the closure has put them."""
         return sorted(set(self._classes.get(_full(name), ())))
@@ -94,6 +101,10 @@ class Facts:
     def is_a(self, iri: str, name: str) -> bool:
         """Whether a node is an instance of a class."""
         return _full(name) in {getattr(value, "value", "") for value in self.values(iri, "rdf:type")}
+
+    def is_deprecated(self, iri: str) -> bool:
+        """Whether the release keeps a term for the record alone (``owl:deprecated true``)."""
+        return any(getattr(value, "value", "") in ("true", "1") for value in self.values(iri, "owl:deprecated"))
 
     def values(self, iri: str, name: str) -> list[Value]:
         """Every object of a subject and predicate."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase, Material
 
 SHAPES = b"NodeShape"
+BEYOND_CORE = {term(f"sh:{name}") for name in ("sparql", "select", "ask", "construct", "js", "rule", "target")}
 TOLERANCE = 2e-3  # reflectance: below this a reference spectrum breaks a rule by its own noise
 
 
@@ -94,13 +95,22 @@ def _shapes(release: Release, facts: Facts) -> Iterator[Finding]:
     import rdflib
 
     logging.getLogger("rdflib.term").setLevel(logging.ERROR)  # its remarks on odd literals become findings below
+    beyond = sorted(BEYOND_CORE & facts.predicates())
+    if beyond:
+        # A SPARQL constraint could ask the network, and nobody could say in a sentence what it wants.
+        yield Finding("violation", beyond[0], shortened(beyond[0]), "shapes are written in SHACL Core alone")
+        return
     data, shapes = rdflib.Graph(), rdflib.Graph()
-    for content in release.files.values():
-        data.parse(data=content, format="turtle")
-    # A release may add shapes; it cannot do without the packaged ones.
-    for content in sorted({_packaged_shapes(), *(one for one in release.files.values() if SHAPES in one)}):
-        shapes.parse(data=content, format="turtle")
-    _, report, _ = pyshacl.validate(data, shacl_graph=shapes, inplace=True, advanced=False, meta_shacl=False)
+    try:
+        for content in release.files.values():
+            data.parse(data=content, format="turtle")
+        # A release may add shapes; it cannot do without the packaged ones.
+        for content in sorted({_packaged_shapes(), *(one for one in release.files.values() if SHAPES in one)}):
+            shapes.parse(data=content, format="turtle")
+        _, report, _ = pyshacl.validate(data, shacl_graph=shapes, inplace=True, advanced=False, meta_shacl=False)
+    except (SyntaxError, ValueError, RuntimeError, rdflib.exceptions.ParserError) as error:
+        yield Finding("violation", release.origin, release.origin, f"the shapes cannot be applied: {error}")
+        return
     assert isinstance(report, rdflib.Graph)
     for result in report.subjects(rdflib.RDF.type, rdflib.URIRef(term("sh:ValidationResult"))):
         focus = str(report.value(result, rdflib.URIRef(term("sh:focusNode"))))
