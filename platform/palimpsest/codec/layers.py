@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import residual
-from palimpsest.codec.plane_coder import MixerState
+from palimpsest.codec.planes import MixerState
 from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder, decode_table, encode_table
 from palimpsest.errors import StreamCorrupt
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from palimpsest.codec.plane_coder import MixerState
+from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.errors import ModelMissing
 

@@ -5,11 +5,12 @@ A chunk holds one or more stacks; the state of the mixer runs on from chunk to c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import plane_coder as mixing
+from palimpsest.codec import contexts, logistic
 from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
 from palimpsest.errors import StreamCorrupt
 
@@ -19,9 +20,59 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Stack = NDArray[np.int32]
+    Table = NDArray[np.int32]
 
 SIDE_LEVEL = 5
-_BYTES_A_SAMPLE = 8
+LARGEST_SAMPLE = (1 << 30) - 1
+_BYTES_A_SAMPLE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class MixerState:
+    """What the coder has learned so far; encoder and decoder hold equal ones.
+
+    Args:
+        states: adaptive probabilities of magnitudes, ``(input, context)`` int32.
+        weights: of their mixer, ``(row, input + 2)`` int32, 16 fraction bits; then a bias and a count.
+        sign_states, sign_weights: the same for signs.
+        flag_states, flag_weights: the same for empty components and low bits.
+        lms: weights of the expected magnitude, ``(level x 4 + orientation, feature)`` int32, 16 fraction bits.
+    """
+
+    states: Table
+    weights: Table
+    sign_states: Table
+    sign_weights: Table
+    flag_states: Table
+    flag_weights: Table
+    lms: Table
+
+    @classmethod
+    def neutral(cls) -> MixerState:
+        """A state that has seen nothing."""
+        return cls(
+            *_fresh(contexts.INPUTS, contexts.CONTEXTS * contexts.NODES, contexts.MIXER_ROWS, 22),
+            *_fresh(contexts.SIGN_INPUTS, contexts.SIGN_CONTEXTS, contexts.SIGN_ROWS, 14),
+            *_fresh(2, contexts.FLAG_CONTEXTS, contexts.FLAG_ROWS, 4),
+            np.full((contexts.LEVELS * 4, contexts.FEATURES), (1 << 16) // 10, np.int32),
+        )
+
+    def parts(self) -> tuple[Table, ...]:
+        """The tables in the order in which the kernel takes them."""
+        return (
+            self.states, self.weights, self.sign_states, self.sign_weights, self.flag_states, self.flag_weights,
+            self.lms,
+        )
+
+    def copy(self) -> MixerState:
+        """An independent state that continues from here."""
+        return MixerState(*(part.copy() for part in self.parts()))
+
+
+def _fresh(inputs: int, states: int, rows: int, share: int) -> tuple[Table, Table]:
+    weights = np.full((rows, inputs + 2), (1 << 16) // share, np.int32)
+    weights[:, inputs:] = 0
+    return np.full((inputs, states), logistic.FRESH_STATE, np.int32), weights
 
 
 class ChunkEncoder:
@@ -32,17 +83,27 @@ class ChunkEncoder:
         samples: how many samples will be coded at most.
     """
 
-    def __init__(self, state: mixing.MixerState, samples: int) -> None:
+    def __init__(self, state: MixerState, samples: int) -> None:
         self._state = state
         self._coder = new_encoder()
-        self._buffer = np.zeros(samples * _BYTES_A_SAMPLE + 256, np.uint8)
+        self._buffer = np.zeros(samples * _BYTES_A_SAMPLE + 1024, np.uint8)
 
     def code(
         self, planes: Stack, *, level: int = SIDE_LEVEL, orientation: int = 0, parents: Stack | None = None,
-        siblings: Sequence[Stack] = (),
+        siblings: Sequence[Stack] = (), dependent: bool = False,
     ) -> None:
-        """Append a stack ``(component, row, col)`` int32."""
-        _run(self._state, self._coder, self._buffer, planes, level, orientation, parents, siblings, encoding=True)
+        """Append a stack ``(component, row, col)`` int32.
+
+        Args:
+            planes: the samples, at most ``LARGEST_SAMPLE`` in magnitude.
+            level: 0 finest ... 4; 5 for the coarse plane and side information.
+            orientation: 0, 1 or 2.
+            parents: the same orientation one level coarser, or None.
+            siblings: orientations of this level already coded.
+            dependent: whether the samples come from the dependent quantiser.
+        """
+        where = (level, orientation)
+        _run(self._state, self._coder, self._buffer, planes, where, parents, siblings, dependent, encoding=True)
 
     def finish(self) -> bytes:
         """The chunk's bytes."""
@@ -52,18 +113,19 @@ class ChunkEncoder:
 class ChunkDecoder:
     """Reads the stacks of one chunk in the order in which they were coded."""
 
-    def __init__(self, state: mixing.MixerState, data: bytes) -> None:
+    def __init__(self, state: MixerState, data: bytes) -> None:
         self._state = state
         self._buffer = np.frombuffer(data, np.uint8).copy()
         self._coder = new_decoder(self._buffer)
 
     def read(
         self, shape: tuple[int, int, int], *, level: int = SIDE_LEVEL, orientation: int = 0,
-        parents: Stack | None = None, siblings: Sequence[Stack] = (),
+        parents: Stack | None = None, siblings: Sequence[Stack] = (), dependent: bool = False,
     ) -> Stack:
         """The next stack, ``(component, row, col)`` int32."""
         planes = np.zeros(shape, np.int32)
-        _run(self._state, self._coder, self._buffer, planes, level, orientation, parents, siblings, encoding=False)
+        where = (level, orientation)
+        _run(self._state, self._coder, self._buffer, planes, where, parents, siblings, dependent, encoding=False)
         if int(self._coder[3]) > self._buffer.size + 64:
             # An honest stream never reads far past its end; a damaged one that passed its checksum is refused here.
             raise StreamCorrupt("a chunk ends before its samples do", got=self._buffer.size)
@@ -71,22 +133,33 @@ class ChunkDecoder:
 
 
 def _run(
-    state: mixing.MixerState, coder: NDArray[np.int64], buffer: NDArray[np.uint8], planes: Stack, level: int,
-    orientation: int, parents: Stack | None, siblings: Sequence[Stack], *, encoding: bool,
+    state: MixerState, coder: NDArray[np.int64], buffer: NDArray[np.uint8], planes: Stack, where: tuple[int, int],
+    parents: Stack | None, siblings: Sequence[Stack], dependent: bool, *, encoding: bool,
 ) -> None:
-    components, rows, cols = planes.shape
     if planes.size == 0:
         return
-    if parents is None or parents.size == 0:
-        parents = np.zeros((components, 0, 0), np.int32)
-    fitted = np.zeros((2, components, rows, cols), np.int32)
+    components, rows, cols = planes.shape
+    level, orientation = where
+    stack = _with_margins(planes, rows, cols)
+    above = np.zeros((components, 0, 0), np.int32) if parents is None else parents
+    beside = np.zeros((2, components, *stack.shape[1:]), np.int32)
     for slot, sibling in enumerate(siblings):
-        high, wide = min(rows, sibling.shape[1]), min(cols, sibling.shape[2])
-        fitted[slot, :, :high, :wide] = sibling[:, :high, :wide]
-    mixing.code_planes(
-        planes, np.ascontiguousarray(parents), fitted, len(siblings), level, orientation, state.probabilities,
-        state.counts, state.weights, state.simple, coder, buffer, encoding,
+        beside[slot] = _with_margins(sibling, rows, cols)
+    contexts.code_stack(
+        stack, _with_margins(above, (rows + 1) // 2, (cols + 1) // 2), beside, level, orientation, dependent,
+        *state.parts(), coder, buffer, encoding,
     )
+    if not encoding:
+        planes[:] = stack[:, contexts.MARGIN : contexts.MARGIN + rows, contexts.MARGIN : contexts.MARGIN + cols]
+
+
+def _with_margins(planes: Stack, rows: int, cols: int) -> Stack:
+    """Planes cut or filled to ``rows`` x ``cols``, with the margin of zeros that the kernel reads past the edge."""
+    margin = contexts.MARGIN
+    padded = np.zeros((len(planes), rows + 2 * margin, cols + 2 * margin), np.int32)
+    high, wide = min(rows, planes.shape[1]), min(cols, planes.shape[2])
+    padded[:, margin : margin + high, margin : margin + wide] = planes[:, :high, :wide]
+    return padded
 
 
 def encode_table(table: NDArray[np.int64], *, order: int) -> bytes:
@@ -96,14 +169,14 @@ def encode_table(table: NDArray[np.int64], *, order: int) -> bytes:
 
 def _pack_table(table: NDArray[np.int64], order: int) -> bytes:
     rest = _differenced(table, order)
-    encoder = ChunkEncoder(mixing.MixerState.neutral(), rest.size)
+    encoder = ChunkEncoder(MixerState.neutral(), rest.size)
     encoder.code(np.ascontiguousarray(rest[None], dtype=np.int32))
     return encoder.finish()
 
 
 def decode_table(data: bytes, shape: tuple[int, int], *, order: int) -> NDArray[np.int64]:
     """The table that :func:`encode_table` packed, ``shape`` int64."""
-    rest = ChunkDecoder(mixing.MixerState.neutral(), data).read((1, *shape))[0].astype(np.int64)
+    rest = ChunkDecoder(MixerState.neutral(), data).read((1, *shape))[0].astype(np.int64)
     for _ in range(order):
         rest = np.cumsum(rest, axis=1)
     return rest

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.codec.plane_coder import MixerState
+    from palimpsest.codec.planes import MixerState
 
     Stack = NDArray[np.int32]
     Parts = tuple[Stack, Stack, Stack]
