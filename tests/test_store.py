@@ -141,3 +141,11 @@ def test_a_folder_is_validated_once_and_then_remembered(edited, monkeypatch):
         module._compiled.cache_clear()
         assert load(edited).priorities
     assert len(asked) == 1
+
+
+def test_the_material_of_the_handbook_is_accepted(edited):
+    from shared_data import ROOT
+
+    page = (ROOT / "docs" / "ontologies.md").read_text()
+    (edited / "clay.ttl").write_text(page.split("```turtle")[1].split("```")[0])
+    assert load(edited).material("https://example.org/my/clay").features[0].weight == 1.0
