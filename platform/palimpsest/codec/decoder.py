@@ -164,20 +164,27 @@ class _Decoder:
         if plan.exact_bound is not None:
             values = self._exact(at, integers, reasons, plan.exact_bound)
         else:
+            integers = self._refined(at, window, integers, computed)
             values = header.put_back(sampling.stored(integers), reasons[computed], plan.nodata)
-        values = self._refined(at, window, values, computed)
         if all_bands or needs_all:
             self._check_hash(at, values)
         return values if not needs_all else values[chosen]
 
     def _refined(
-        self, at: int, window: Window, values: NDArray[np.generic], computed: NDArray[np.intp]
-    ) -> NDArray[np.generic]:
+        self, at: int, window: Window, integers: NDArray[np.int64], computed: NDArray[np.intp]
+    ) -> NDArray[np.int64]:
         if not self.stream.has(container.REFINEMENT, at):
-            return values
-        from palimpsest.codec.refinement import apply_refinement
+            return integers
+        from palimpsest.codec import refinement
 
-        return apply_refinement(self.stream.read(container.REFINEMENT, at), values, computed, self.plan, window)
+        bands, rows, cols = self.plan.shape
+        labels, bands_of, rmse = refinement.unpack_labels(self.stream.read(container.LABELS), rows, cols, bands)
+        local = np.ascontiguousarray(labels[window.slices])
+        fixes = refinement.decode_corrections(self.stream.read(container.REFINEMENT, at), local, bands_of)
+        part = refinement.Corrections(fixes.rungs, np.ascontiguousarray(fixes.steps[:, computed]))
+        return refinement.corrected(
+            integers, local, part, bands_of[:, computed], rmse[computed], self.plan.sampling.limits
+        )
 
     def _planes(self, at: int, window: Window, level: int) -> NDArray[np.int32]:
         levels = level_count(window.rows, window.cols)

@@ -22,14 +22,14 @@ from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.models import load_model
 from palimpsest.codec.quantiser import BLOCK, GAIN_STEPS, NEUTRAL
 from palimpsest.codec.sampling import filled_spectra, sampling_of, smooth_over, void_reasons
-from palimpsest.codec.stream import HASH, pack
+from palimpsest.codec.stream import HASH, LABELS, WHOLE, pack
 from palimpsest.codec.tile import TileCode, TileCoder
 from palimpsest.cubes import ImportanceMap, Window
 from palimpsest.cubes.window import tiles
 from palimpsest.errors import CubeRefused, PromiseBroken, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,6 +54,7 @@ class EncodedTile:
         gains: half octaves a block, or None.
         decoded: integers that the decoder will give, before void voxels are put back, ``(band, row, col)``.
         exact: the exact layer's section, or empty.
+        refinement: corrections that keep labels, or empty.
     """
 
     window: Window
@@ -62,6 +63,7 @@ class EncodedTile:
     gains: NDArray[np.uint8] | None
     decoded: NDArray[np.int64]
     exact: bytes = b""
+    refinement: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,11 @@ class Encoder:
         """
         level = spectral.fit(self.statistics, self.weights, step)
         coded = tuple(self._tile(window, level, exact) for window in self.windows)
-        return Encoding(level, coded, self._packed(level, coded))
+        return self.packed(level, coded)
+
+    def at_rate(self, bpppc: float, *, tolerance: float = RATE_TOLERANCE) -> Encoding:
+        """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached."""
+        return _at_rate(self, bpppc, tolerance)
 
     def _tile(self, window: Window, level: spectral.SpectralLevel, exact: int | None) -> EncodedTile:
         integers, void = self.samples(window)
@@ -182,10 +188,18 @@ class Encoder:
         reasons = void_reasons(self.cube, tile.window)
         return header.put_back(self.sampling.stored(tile.decoded), reasons, self.cube.nodata)
 
-    def _packed(self, level: spectral.SpectralLevel, coded: tuple[EncodedTile, ...]) -> bytes:
+    def packed(
+        self, level: spectral.SpectralLevel, coded: tuple[EncodedTile, ...], *,
+        certificate: Mapping[str, object] | None = None, label_section: bytes = b"",
+    ) -> Encoding:
+        """Coded tiles as a stream."""
         hashes = [hashlib.sha256(self.stored(tile).tobytes()).digest()[:HASH] for tile in coded]
         head = header.build_head(self.cube, self.settings, self.sampling, level, self.model, TILE, self.importance)
-        return pack(head, header.build_sections(self.cube, level, coded), hashes)
+        extra = []
+        if certificate is not None:
+            head["certificate"] = dict(certificate)
+            extra.append((LABELS, WHOLE, label_section))
+        return Encoding(level, coded, pack(head, header.build_sections(self.cube, level, coded, extra), hashes))
 
 
 def _largest(cube: Cube, windows: list[Window]) -> float:
@@ -248,7 +262,7 @@ def encode(
         encoding, kept = encode_keeping_labels(encoder, judge)
     else:
         kept = None
-        encoding = _exactly(encoder) if settings.mode in EXACT_MODES else _at_rate(encoder, settings.bpppc or 0.0)
+        encoding = _exactly(encoder) if settings.mode in EXACT_MODES else encoder.at_rate(settings.bpppc or 0.0)
     report = _report(encoder, encoding, kept)
     if out is not None:
         _write(Path(out), encoding.data)
@@ -317,7 +331,7 @@ def _first_step(encoder: Encoder, bpppc: float) -> float:
     return float(math.sqrt(12 * 2.0**low)) if encoder.statistics.count else 1.0
 
 
-def _at_rate(encoder: Encoder, bpppc: float) -> Encoding:
+def _at_rate(encoder: Encoder, bpppc: float, tolerance: float) -> Encoding:
     """The encoding nearest under or at the target, by regula falsi on the logarithms of step and rate."""
     voxels = encoder.cube.shape.voxels
     step = _first_step(encoder, bpppc)
@@ -330,7 +344,7 @@ def _at_rate(encoder: Encoder, bpppc: float) -> Encoding:
         rate = math.log(8 * len(encoding.data) / voxels)
         if best is None or abs(rate - target) < abs(math.log(8 * len(best.data) / voxels) - target):
             best = encoding
-        if abs(rate - target) < RATE_TOLERANCE:
+        if abs(rate - target) < tolerance:
             return encoding
         if rate > target:
             above = (math.log(step), rate, encoding)
@@ -341,7 +355,7 @@ def _at_rate(encoder: Encoder, bpppc: float) -> Encoding:
             break
     assert best is not None
     reached = 8 * len(best.data) / voxels
-    if abs(reached / bpppc - 1) > 0.03 and reached > bpppc:
+    if reached > bpppc * (1 + max(0.03, tolerance)):
         raise PromiseBroken(
             "the rate cannot be reached: head and spectral level alone are larger", where=encoder.cube.name,
             got=f"{reached:.4f} bpppc", wanted=f"{bpppc} bpppc",

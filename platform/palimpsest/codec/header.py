@@ -118,7 +118,9 @@ def build_sections(
             if chunk >= 0:
                 sections.append((container.LEVEL0 + chunk, at, tile.code.chunks[chunk]))
     sections += [(container.RESIDUAL, at, tile.exact) for at, tile in enumerate(coded) if tile.exact]
-    return [*sections, *extra]
+    sections += extra
+    sections += [(container.REFINEMENT, at, tile.refinement) for at, tile in enumerate(coded) if tile.refinement]
+    return sections
 
 
 def checked_plan(stream: container.Stream) -> Plan:
