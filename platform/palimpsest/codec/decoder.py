@@ -1,4 +1,4 @@
-"""Stream to cube: whole, a coarser level, a window, or some bands. Needs numpy and the integer kernels, nothing else."""
+"""Stream to cube: whole, a coarser level, a window, or some bands. Needs numpy and the integer kernels alone."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from palimpsest.codec.spectral import SpectralLevel
 
 _DC_PROBE = 1 << 16
 
@@ -134,10 +132,7 @@ class _Decoder:
         target = window or Window(0, rows, 0, cols)
         if target.row1 > rows or target.col1 > cols:
             raise UsageError("window beyond the cube", got=str(target), wanted=f"0:{rows},0:{cols}")
-        if level:
-            data = self._coarse(level, chosen)
-        else:
-            data = self._whole(target, chosen)
+        data = self._coarse(level, chosen) if level else self._whole(target, chosen)
         return self._cube(data, chosen, target, level)
 
     def _whole(self, target: Window, chosen: NDArray[np.intp]) -> NDArray[np.generic]:

@@ -24,7 +24,6 @@ from palimpsest.codec.quantiser import BLOCK, GAIN_STEPS, NEUTRAL
 from palimpsest.codec.sampling import filled_spectra, sampling_of, smooth_over, void_reasons
 from palimpsest.codec.stream import HASH, LABELS, WHOLE, pack
 from palimpsest.codec.tile import TileCode, TileCoder
-from palimpsest.cubes import ImportanceMap, Window
 from palimpsest.cubes.window import tiles
 from palimpsest.errors import CubeRefused, PromiseBroken, UsageError
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import LabelJudge
-    from palimpsest.cubes import Cube
+    from palimpsest.cubes import Cube, ImportanceMap, Window
 
 TILE = 512
 RATE_TOLERANCE = 0.01

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import residual
-from palimpsest.codec.planes import MixerState
-from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder, decode_table, encode_table
+from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder, MixerState, decode_table, encode_table
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ def void_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:
 def filled_spectra(
     integers: NDArray[np.int64], void: NDArray[np.bool_], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Values ``(band, row, col)`` with void voxels replaced by the band's mean, shifted by the pixel's own brightness."""
+    """Values ``(band, row, col)``; void voxels become the band's mean, shifted by the pixel's own brightness."""
     values = integers.astype(np.float64)
     if not void.any():
         return values

@@ -1,4 +1,4 @@
-"""Level 0: a knowledge-weighted linear autoencoder along the spectrum, fitted to the cube, its basis quantised and sent.
+"""Level 0: a knowledge-weighted linear autoencoder along the spectrum, fitted to the cube, its basis sent.
 
 Bands are scaled by the square root of what an error in them costs, then decorrelated by the eigenvectors of their
 covariance (Karhunen-Loeve). The basis is quantised just finely enough for the distortion aimed at, so that its error

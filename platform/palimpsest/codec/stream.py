@@ -160,7 +160,7 @@ def open_stream(path: Path) -> Stream:
             raise StreamCorrupt("not a Palimpsest stream", where=path, got=fixed[:8], wanted=MAGIC)
         magic, head_length, index_length, crc = FIXED.unpack(fixed)
         if magic != MAGIC:
-            raise StreamCorrupt("stream damaged in transfer, or of another version", where=path, got=magic, wanted=MAGIC)
+            raise StreamCorrupt("damaged in transfer, or of another version", where=path, got=magic, wanted=MAGIC)
         if head_length > LARGEST_HEAD or index_length > LARGEST_HEAD:
             raise StreamCorrupt("absurd head", where=path, got=(head_length, index_length), wanted=f"<= {LARGEST_HEAD}")
         head_bytes, index = file.read(head_length), file.read(index_length)

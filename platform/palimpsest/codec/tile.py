@@ -153,7 +153,8 @@ class TileCoder:
             ))
             parents = list(stacks)
         missing = tuple(
-            tuple(np.zeros((plan.components, *shape), np.int32) for shape in shapes[level]) for level in range(down_to_level)
+            tuple(np.zeros((plan.components, *shape), np.int32) for shape in shapes[level])
+            for level in range(down_to_level)
         )
         return self._synthesise(coarse, [*missing, *back[::-1]], down_to_level)  # type: ignore[list-item] # as above
 

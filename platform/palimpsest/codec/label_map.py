@@ -1,0 +1,34 @@
+"""The label map that a stream with kept labels carries: what is where, without decoding a spectrum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.codec.header import checked_plan
+from palimpsest.codec.refinement import unpack_labels
+from palimpsest.codec.stream import LABELS, open_stream
+from palimpsest.errors import StreamCorrupt
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def read_labels(path: Path | str) -> tuple[tuple[str, ...], NDArray[np.uint16]]:
+    """Names of the labels, and the index of each pixel's, ``(row, col)`` uint16.
+
+    Raises:
+        StreamCorrupt: the stream carries no label map, or a damaged one.
+    """
+    stream = open_stream(Path(path))
+    certificate = stream.head.get("certificate")
+    if not isinstance(certificate, dict) or not stream.has(LABELS):
+        raise StreamCorrupt("the stream carries no label map", where=path, wanted="one made with --keep labels")
+    bands, rows, cols = checked_plan(stream).shape
+    labels, _, _ = unpack_labels(stream.read(LABELS), rows, cols, bands)
+    names = tuple(str(name) for name in certificate.get("labels", ()))
+    if int(labels.max()) >= len(names):
+        raise StreamCorrupt("label without a name", where=path, got=int(labels.max()), wanted=f"below {len(names)}")
+    return names, labels.astype(np.uint16)
