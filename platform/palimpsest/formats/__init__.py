@@ -9,12 +9,13 @@ from __future__ import annotations
 from palimpsest.formats.contract import CubeFormat
 from palimpsest.formats.envi import Envi
 from palimpsest.formats.geotiff import CLOUD_OPTIMISED, GeoTiff
+from palimpsest.formats.matlab import Matlab
 from palimpsest.formats.netcdf import NetCdf
 from palimpsest.formats.npy import Npy
 from palimpsest.formats.registry import Registry, Shelf
 from palimpsest.formats.zarr_store import Zarr
 
-FORMATS = Shelf(GeoTiff(), CLOUD_OPTIMISED, NetCdf(), Zarr(), Npy(), Envi())
+FORMATS = Shelf(GeoTiff(), CLOUD_OPTIMISED, NetCdf(), Zarr(), Npy(), Matlab(), Envi())
 
 read = FORMATS.read
 write = FORMATS.write

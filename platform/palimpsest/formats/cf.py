@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, Any]  # text, numbers or arrays, as the file has them
 BAND_DIMENSIONS = ("band", "bands", "wavelength", "wavelengths", "wl", "lambda", "channel", "channels", "spectral")
+_TOLD = {"brc": (0, 1, 2), "rcb": (2, 0, 1), "rbc": (1, 0, 2)}
 _CENTRES = ("wavelength", "wavelengths", "wl", "lambda", "band_centers", "band_centres", "central_wavelength")
 _ROWS = ("y", "row", "rows", "line", "lines", "lat", "latitude", "downtrack", "northing")
 
@@ -55,7 +56,9 @@ class Planned:
     fill: float | None = None
 
 
-def read_cube(variables: Mapping[str, Variable], header: str, path: Path, wanted: str | None = None) -> Cube:
+def read_cube(
+    variables: Mapping[str, Variable], header: str, path: Path, wanted: str | None = None, told: str | None = None
+) -> Cube:
     """The cube among a file's variables.
 
     Args:
@@ -63,13 +66,14 @@ def read_cube(variables: Mapping[str, Variable], header: str, path: Path, wanted
         header: our own header text, '' where another program wrote the file.
         path: for messages.
         wanted: name of the cube's variable when there are several.
+        told: order of its axes ('brc', 'rcb', 'rbc') when the names of its dimensions do not tell.
 
     Raises:
         FormatError: no cube, several of them, or no telling which axis is the band.
     """
     name = _cube_name(variables, path, wanted)
     found = variables[name]
-    axes = _axes(name, found, variables, path)
+    axes = _axes(name, found, variables, path) if told is None else _TOLD[told]
     shape = CubeShape(*(found.shape[axis] for axis in axes))
     if found.dtype.name not in STORED_DTYPES:
         raise FormatError(

@@ -29,11 +29,12 @@ DEEPEST_GROUP = 8
 
 @dataclass(frozen=True, slots=True)
 class NetCdf:
-    """A netCDF-4 file; ``variable`` names the cube where a file holds several."""
+    """A netCDF-4 file; ``variable`` and ``axes`` are told where a file leaves them open."""
 
     name: str = "netCDF"
     suffixes: tuple[str, ...] = (".nc", ".nc4", ".h5", ".hdf5")
     variable: str | None = None
+    axes: str | None = None
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """The magic of HDF5 in a file that is not MATLAB's."""
@@ -51,7 +52,7 @@ class NetCdf:
                     header = source.variables[HEADER][()]
                 text = header.decode() if isinstance(header, bytes) else str(header)
                 variables.pop(HEADER, None)
-                return read_cube(variables, text, path, self.variable)
+                return read_cube(variables, text, path, self.variable, self.axes)
         except (OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError) as error:
             raise FormatError("not a readable netCDF-4 file", where=path, got=str(error)) from error
 

@@ -26,6 +26,7 @@ class Zarr:
     name: str = "Zarr"
     suffixes: tuple[str, ...] = (".zarr",)
     variable: str | None = None
+    axes: str | None = None
 
     def sniff(self, path: Path, head: bytes) -> bool:
         """A folder with Zarr's group metadata in it."""
@@ -39,7 +40,7 @@ class Zarr:
         try:
             group = zarr.open_group(str(path), mode="r")
             variables = {name: _variable(array) for name, array in group.arrays()}
-            return read_cube(variables, str(group.attrs.get(HEADER, "")), path, self.variable)
+            return read_cube(variables, str(group.attrs.get(HEADER, "")), path, self.variable, self.axes)
         except FormatError:
             raise
         except (BaseZarrError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
