@@ -13,7 +13,7 @@ import numpy as np
 from palimpsest.codec import header, layers
 from palimpsest.codec import stream as container
 from palimpsest.codec.models import model_by_hash
-from palimpsest.codec.tile import TileCoder, TilePlan, level_count
+from palimpsest.codec.tile import TileCoder, TilePlan
 from palimpsest.cubes import Cube, Georeference, Window
 from palimpsest.errors import StreamCorrupt, UsageError
 
@@ -77,8 +77,8 @@ def finest_whole_level(stream: container.Stream) -> int | None:
     except StreamCorrupt:
         return None
     worst = 0
-    for at, window in enumerate(plan.windows):
-        levels = level_count(window.rows, window.cols)
+    levels = plan.levels
+    for at in range(len(plan.windows)):
         if not stream.is_whole(container.GAINS, at) or (
             stream.has(container.MASK, at) and not stream.is_whole(container.MASK, at)
         ):
@@ -115,13 +115,13 @@ class _Decoder:
         head = stream.head
         model = model_by_hash(str(head.get("model", "")), [int(n) for n in head.get("trained_levels", ())])
         self.transform = model.transform
-        self.coder = TileCoder(model.transform, model.state)
+        self.coder = TileCoder(model.transform, model.state, self.plan.levels)
         self.bands = header.read_bands(stream, self.plan.shape.bands)
         self.spectral = header.read_spectral(stream, self.plan.shape.bands)
 
     def decode(self, level: int, window: Window | None, bands: Sequence[int] | slice | None) -> Cube:
         count, rows, cols = self.plan.shape
-        deepest = min(level_count(w.rows, w.cols) for w in self.plan.windows)
+        deepest = self.plan.levels
         if not 0 <= level <= deepest:
             raise UsageError("no such level", where=self.stream.path, got=level, wanted=f"0 to {deepest}")
         if level and window is not None:
@@ -182,8 +182,8 @@ class _Decoder:
         )
 
     def _planes(self, at: int, window: Window, level: int) -> NDArray[np.int32]:
-        levels = level_count(window.rows, window.cols)
-        pulls, gains = header.read_side(self.stream, at, window)
+        levels = self.plan.levels
+        pulls, gains = header.read_side(self.stream, at, window, levels)
         chunks = [self.stream.read(container.LEVEL0 + n, at) for n in range(levels - level + 1)]
         shape = TilePlan(window.rows, window.cols, self.spectral.components, self.spectral.fraction_bits)
         return self.coder.decode(chunks, pulls, shape, gains, level)

@@ -23,7 +23,7 @@ from palimpsest.codec.models import load_model
 from palimpsest.codec.quantiser import BLOCK, GAIN_STEPS, NEUTRAL
 from palimpsest.codec.sampling import filled_spectra, sampling_of, smooth_over, void_reasons
 from palimpsest.codec.stream import HASH, LABELS, WHOLE, pack
-from palimpsest.codec.tile import TileCode, TileCoder
+from palimpsest.codec.tile import TileCode, TileCoder, level_count
 from palimpsest.cubes.window import tiles
 from palimpsest.errors import CubeRefused, PromiseBroken, UsageError
 
@@ -99,7 +99,8 @@ class Encoder:
         self.importance = None if uniform else importance
         self.windows = list(tiles(rows, cols, TILE))
         self.model = load_model(settings.model, settings.trained_levels)
-        self.coder = TileCoder(self.model.transform, self.model.state)
+        levels = level_count(min(rows, TILE), min(cols, TILE))
+        self.coder = TileCoder(self.model.transform, self.model.state, levels)
         self.weights = np.ones(bands) if self.importance is None else _band_weights(self.importance)
         bound = settings.max_error if settings.mode == "bound" else None
         self.sampling = sampling_of(cube, _largest(cube, self.windows), bound)

@@ -52,6 +52,7 @@ class Plan:
         sampling: integers and stored values.
         nodata: the cube's, or None.
         windows: of all tiles.
+        levels: how many spatial levels every tile has.
         exact_bound: bound of the exact layer in integer units, or None where there is no such layer.
     """
 
@@ -61,6 +62,7 @@ class Plan:
     sampling: Sampling
     nodata: float | None
     windows: tuple[Window, ...]
+    levels: int
     exact_bound: int | None
 
 
@@ -110,13 +112,8 @@ def build_sections(
         if tile.mask:
             sections.append((container.MASK, at, tile.mask))
         sections.append((container.GAINS, at, _pack_side(tile)))
-    deepest = max(len(tile.code.chunks) for tile in coded)
-    for turn in range(deepest):
-        # Tiles with fewer levels join late, so that turn n always completes the same level of the picture.
-        for at, tile in enumerate(coded):
-            chunk = turn - (deepest - len(tile.code.chunks))
-            if chunk >= 0:
-                sections.append((container.LEVEL0 + chunk, at, tile.code.chunks[chunk]))
+    for turn in range(len(coded[0].code.chunks)):
+        sections += [(container.LEVEL0 + turn, at, tile.code.chunks[turn]) for at, tile in enumerate(coded)]
     sections += [(container.RESIDUAL, at, tile.exact) for at, tile in enumerate(coded) if tile.exact]
     sections += extra
     sections += [(container.REFINEMENT, at, tile.refinement) for at, tile in enumerate(coded) if tile.refinement]
@@ -155,7 +152,8 @@ def checked_plan(stream: container.Stream) -> Plan:
         exact = 0
     elif mode == "bound" and bound is not None:
         exact = max(0, math.floor(bound / quantum - (0.5 if sampling.is_float else 0.0)))
-    return Plan(shape, mode, tile, sampling, nodata, windows, exact)
+    levels = level_count(min(shape.rows, tile), min(shape.cols, tile))
+    return Plan(shape, mode, tile, sampling, nodata, windows, levels, exact)
 
 
 def read_bands(stream: container.Stream, count: int) -> BandTable:
@@ -283,10 +281,12 @@ def _pack_side(tile: EncodedTile) -> bytes:
     return pulls + gains
 
 
-def read_side(stream: container.Stream, at: int, window: Window) -> tuple[list[Pull], NDArray[np.uint8] | None]:
+def read_side(
+    stream: container.Stream, at: int, window: Window, levels: int
+) -> tuple[list[Pull], NDArray[np.uint8] | None]:
     """Pulls of the parts, and the gains of the blocks, of a tile."""
     data = stream.read(container.GAINS, at)
-    count = 2 * (1 + 3 * level_count(window.rows, window.cols))
+    count = 2 * (1 + 3 * levels)
     if len(data) < count:
         raise StreamCorrupt("side information is cut", where=f"tile {at}", got=len(data), wanted=count)
     pulls = np.frombuffer(data[:count], np.int8).reshape(-1, 2)

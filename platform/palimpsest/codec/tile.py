@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     Parts = tuple[Stack, Stack, Stack]
 
 MOST_LEVELS = 5
+COARSE = 3  # the coarse plane, among the orientations
 
 
 def level_count(rows: int, cols: int) -> int:
-    """How many spatial levels a tile has: the coarse plane keeps about four samples on the longer side."""
+    """How many spatial levels tiles of a size have: the coarse plane keeps about four samples on the longer side."""
     longer = max(rows, cols)
     return max(0, min(MOST_LEVELS, longer.bit_length() - 3))
 
@@ -73,18 +74,20 @@ class TileCoder:
     Args:
         transform: the spatial levels.
         initial: the mixer's state at the start of a tile.
+        levels: how many spatial levels every tile has, however small the tiles at the edges are.
     """
 
-    def __init__(self, transform: LevelTransform, initial: MixerState) -> None:
+    def __init__(self, transform: LevelTransform, initial: MixerState, levels: int) -> None:
         self._transform = transform
         self._initial = initial
+        self._levels = levels
 
     def encode(
         self, planes: Stack, fraction_bits: int, gains: NDArray[np.uint8] | None
     ) -> tuple[TileCode, Stack]:
         """Code ``(component, row, col)`` planes; also what the decoder will rebuild of them."""
         components, rows, cols = planes.shape
-        levels = level_count(rows, cols)
+        levels = self._levels
         spread = self._transform.synthesis_gains(levels)
         pyramids = [self._transform.analyse(plane, levels) for plane in planes]
         state = self._initial.copy()
@@ -100,7 +103,7 @@ class TileCoder:
 
         coarse, coarse_back = quantised(np.stack([p.coarse for p in pyramids]), spread.coarse, levels)
         encoder = ChunkEncoder(state, coarse.size)
-        encoder.code(coarse, level=SIDE_LEVEL)
+        encoder.code(coarse, level=SIDE_LEVEL, orientation=COARSE, dependent=True)
         chunks.append(encoder.finish())
         back: list[Parts] = []
         parents: Sequence[Stack | None] = (None, None, None)
@@ -111,7 +114,7 @@ class TileCoder:
             for o in range(3):
                 encoder.code(
                     coded[o][0], level=level - 1, orientation=o, parents=parents[o],
-                    siblings=[coded[s][0] for s in range(o)],
+                    siblings=[coded[s][0] for s in range(o)], dependent=True,
                 )
             chunks.append(encoder.finish())
             back.append((coded[0][1], coded[1][1], coded[2][1]))
@@ -125,11 +128,13 @@ class TileCoder:
         down_to_level: int = 0,
     ) -> Stack:
         """Planes down to a level, ``(component, row, col)`` int32; only the chunks needed are read."""
-        levels = level_count(plan.rows, plan.cols)
+        levels = self._levels
         spread = self._transform.synthesis_gains(levels)
         coarse_shape, shapes = part_shapes(plan.rows, plan.cols, levels)
         state = self._initial.copy()
-        coded = ChunkDecoder(state, chunks[0]).read((plan.components, *coarse_shape), level=SIDE_LEVEL)
+        coded = ChunkDecoder(state, chunks[0]).read(
+            (plan.components, *coarse_shape), level=SIDE_LEVEL, orientation=COARSE, dependent=True
+        )
         step = unit_step(plan.fraction_bits, spread.coarse)
         coarse = dequantise(coded, step, block_gains(gains, coarse_shape, 1 << levels), pulls[0])
         back: list[Parts] = []
@@ -141,7 +146,7 @@ class TileCoder:
                 stacks.append(
                     decoder.read(
                         (plan.components, *shapes[level - 1][o]), level=level - 1, orientation=o, parents=parents[o],
-                        siblings=stacks[:o],
+                        siblings=stacks[:o], dependent=True,
                     )
                 )
             back.append(tuple(  # type: ignore[arg-type] # three parts by construction
