@@ -1,4 +1,4 @@
-"""Uniform quantiser with a dead zone, in integers on the decoder's side.
+"""The dependent quantiser with steps that follow importance, in integers on the decoder's side.
 
 A detail sample of level l spreads into the plane by the gain of its synthesis function, so its step is the plane's
 step divided by that gain. Pixels that matter more have finer steps: a gain in half octaves for each block of 8 x 8
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.codec import rdoq
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 8  # pixels that share one importance gain
 GAIN_STEPS = 16  # half octaves, the middle one neutral
 NEUTRAL = 8
+UNION = 0.6  # step of the union of both dependent quantisers, in steps of the plain quantiser of about equal error
 GAINS = np.array([round(1024 * 2 ** ((step - NEUTRAL) / 2)) for step in range(GAIN_STEPS)], np.int64)
-ROUNDING = 0.36  # of a step: below one half, zeros are cheaper than they are wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class Pull:
 
 
 def unit_step(fraction_bits: int, gain: float) -> int:
-    """Step of a part of the pyramid in 1/256 of a component sample's unit."""
-    return max(1, round((256 << fraction_bits) / gain))
+    """Step of a part of the pyramid, of the union of both quantisers, in 1/256 of a component sample's unit."""
+    return max(1, round((256 << fraction_bits) * UNION / gain))
 
 
 def block_gains(gains: NDArray[np.uint8] | None, shape: tuple[int, int], reach: int) -> NDArray[np.int64] | None:
@@ -57,25 +59,32 @@ def quantise(
 ) -> tuple[NDArray[np.int32], Pull]:
     """Quantised samples ``(component, row, col)`` and the pull measured on them."""
     scale = 256.0 / step
-    scaled = samples * scale if gains is None else samples * (gains * (scale / 1024))
-    size = np.abs(scaled)
-    magnitude = np.floor(size + ROUNDING)
-    quantised = np.where(scaled < 0, -magnitude, magnitude).astype(np.int32)
-    return quantised, Pull(_mean_pull(magnitude, size, magnitude == 1), _mean_pull(magnitude, size, magnitude > 1))
+    scaled = (samples * scale if gains is None else samples * (gains * (scale / 1024))).astype(np.float32)
+    quantised = rdoq.quantise_dependent(scaled)
+    doubled = np.empty_like(quantised)
+    rdoq.dequantise_dependent(quantised, doubled)
+    towards, magnitude = scaled * np.sign(doubled), np.abs(quantised)
+    rebuilt = np.abs(doubled)
+    return quantised, Pull(
+        _mean_pull(rebuilt, towards, magnitude == 1), _mean_pull(rebuilt, towards, magnitude > 1)
+    )
 
 
-def _mean_pull(magnitude: NDArray[np.float64], size: NDArray[np.float64], chosen: NDArray[np.bool_]) -> int:
+def _mean_pull(rebuilt: NDArray[np.int32], size: NDArray[np.float32], chosen: NDArray[np.bool_]) -> int:
     if not chosen.any():
         return 0
-    return int(np.clip(round(float((magnitude[chosen] - size[chosen]).mean()) * 256), -127, 127))
+    return int(np.clip(round(float((rebuilt[chosen] - size[chosen]).mean(dtype=np.float64)) * 256), -127, 127))
 
 
 def dequantise(
     quantised: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, pull: Pull
 ) -> NDArray[np.int32]:
     """Samples ``(component, row, col)`` int32 in component units; integer arithmetic."""
-    magnitude = np.abs(quantised.astype(np.int64)) << 8
-    magnitude -= np.where(magnitude == 256, pull.ones, np.where(magnitude > 256, pull.larger, 0))
+    doubled = np.empty(quantised.shape, np.int32)
+    rdoq.dequantise_dependent(np.ascontiguousarray(quantised), doubled)
+    size = np.abs(quantised)
+    magnitude = np.abs(doubled.astype(np.int64)) << 8
+    magnitude -= np.where(size == 1, pull.ones, np.where(size > 1, pull.larger, 0))
     product = magnitude * step  # in 1/65536 of a unit
     if gains is not None:
         product = (product << 10) // gains
