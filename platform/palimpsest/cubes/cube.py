@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 STORED_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
+def can_hold(dtype: np.dtype[np.generic], value: float) -> bool:
+    """Whether a stored type can hold the value at all; floats hold every value, nearly."""
+    if dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype.name)
+    return bool(np.isfinite(value) and value % 1 == 0 and limits.min <= value <= limits.max)
+
+
 class CubeShape(NamedTuple):
     """The one axis order: bands, rows, columns."""
 
@@ -126,13 +134,10 @@ class Cube:
             return np.zeros(data.shape, bool)
         if np.isnan(self.nodata):
             return np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
-        if data.dtype.kind in "iu":
-            limits = np.iinfo(data.dtype)
-            if self.nodata % 1 or not limits.min <= self.nodata <= limits.max:
-                return np.zeros(data.shape, bool)
-            return np.equal(data, data.dtype.type(int(self.nodata)))
+        if not can_hold(data.dtype, self.nodata):
+            return np.zeros(data.shape, bool)
         with np.errstate(over="ignore"):  # a float64 nodata beyond float32 is stored there as infinity
-            return np.equal(data, data.dtype.type(self.nodata))
+            return np.asarray(np.equal(data, np.asarray(self.nodata).astype(data.dtype)))
 
     def usable(self) -> NDArray[np.bool_]:
         """True where a voxel may be used, ``(band, row, col)``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from palimpsest.cubes import BandTable, Cube
-from palimpsest.cubes.cube import STORED_DTYPES
+from palimpsest.cubes.cube import STORED_DTYPES, can_hold
 from palimpsest.errors import FormatError, UsageError
 from palimpsest.formats.envi_fields import NOTE
 from palimpsest.formats.matlab import Matlab, mat_arrays
@@ -117,8 +117,7 @@ def _storable(array: NDArray[np.generic], path: Path) -> tuple[NDArray[np.generi
 
 
 def _fits(array: NDArray[np.generic], dtype: np.dtype[np.generic]) -> bool:
-    limits = np.iinfo(dtype)
-    return not array.size or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
+    return not array.size or (can_hold(dtype, int(array.min())) and can_hold(dtype, int(array.max())))
 
 
 def _amended(cube: Cube, telling: Telling) -> Cube:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palimpsest.cubes import BandTable, Cube, CubeShape, Georeference, Reason
-from palimpsest.cubes.cube import STORED_DTYPES
+from palimpsest.cubes.cube import STORED_DTYPES, can_hold
 from palimpsest.errors import FormatError
 from palimpsest.formats.envi_fields import NOTE, Meaning
 from palimpsest.formats.header_text import agreed, header_text, read_header_text
@@ -223,10 +223,7 @@ def plan(cube: Cube) -> list[Planned]:
 
 
 def _fill(cube: Cube) -> float | None:
-    if cube.nodata is None or cube.data.dtype.kind == "f":
-        return cube.nodata
-    limits = np.iinfo(cube.data.dtype)
-    return cube.nodata if cube.nodata % 1 == 0 and limits.min <= cube.nodata <= limits.max else None
+    return cube.nodata if cube.nodata is not None and can_hold(cube.data.dtype, cube.nodata) else None
 
 
 def _band_variables(bands: BandTable) -> list[Planned]:

@@ -129,8 +129,8 @@ class Envi:
 
 
 def _header_beside(path: Path) -> Path | None:
-    names = (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr"))
-    names += tuple(name.with_suffix(".HDR") for name in names)
+    lower = (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr"))
+    names = (*lower, *(name.with_suffix(".HDR") for name in lower))
     return next((name for name in names if name != path and name.is_file()), None)
 
 

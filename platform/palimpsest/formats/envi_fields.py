@@ -62,8 +62,9 @@ def read_meaning(fields: Mapping[str, str], count: int, where: object) -> Meanin
     metadata = {key: value for key, value in fields.items() if key not in _HOMED and key not in extra}
     if place is None and "coordinate system string" in fields:
         metadata["coordinate system string"] = fields["coordinate system string"]
-    for key, value in _json_list(fields, "palimpsest metadata", where):
-        metadata[str(key)] = str(value)
+    for pair in _json_list(fields, "palimpsest metadata", where):
+        assert isinstance(pair, list)  # _json_list refuses anything else under this key
+        metadata[str(pair[0])] = str(pair[1])
     if remarks:
         metadata[NOTE] = "; ".join(remarks)
     return Meaning(
@@ -118,7 +119,7 @@ def _good(fields: Mapping[str, str], count: int, where: object) -> NDArray[np.bo
     flags = np.asarray(numbers(words, "bbl", count, where))
     if not np.isfinite(flags).all():
         raise FormatError("'bbl' holds something that is no flag", where=where, wanted="1 (good) or 0 (bad) a band")
-    return flags != 0
+    return np.asarray(flags != 0)
 
 
 def _scale(
@@ -160,7 +161,7 @@ def _nodata(fields: Mapping[str, str], where: object) -> float | None:
         raise FormatError("'data ignore value' is no number", where=where, got=repr(value)) from error
 
 
-def _json_list(fields: Mapping[str, str], key: str, where: object) -> list[object] | list[list[object]]:
+def _json_list(fields: Mapping[str, str], key: str, where: object) -> list[object]:
     if key not in fields:
         return []
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palimpsest.cubes import BandTable, Cube, CubeShape, Georeference
-from palimpsest.cubes.cube import STORED_DTYPES
+from palimpsest.cubes.cube import STORED_DTYPES, can_hold
 from palimpsest.errors import FormatError
 from palimpsest.formats.atomic import replacing
 from palimpsest.formats.envi_fields import NOTE, write_meaning
@@ -193,7 +193,7 @@ def _write_plain(cube: Cube, path: Path, sidecar: str | None) -> None:
         "compress": "deflate", "predictor": 3 if cube.data.dtype.kind == "f" else 2, "interleave": "band",
         "BIGTIFF": "IF_SAFER",
     }
-    if cube.nodata is not None and _holds(cube.data.dtype, cube.nodata):
+    if cube.nodata is not None and can_hold(cube.data.dtype, cube.nodata):
         profile["nodata"] = cube.nodata
     if place is not None:
         profile |= {"transform": Affine(*place.transform), **({"crs": place.crs_wkt} if place.crs_wkt else {})}
@@ -229,13 +229,6 @@ def _tag_bands(target: Any, bands: BandTable) -> None:  # noqa: ANN401  as above
             target.update_tags(i + 1, **tags)
         if imagery:
             target.update_tags(i + 1, ns="IMAGERY", **imagery)
-
-
-def _holds(dtype: np.dtype[np.generic], value: float) -> bool:
-    if dtype.kind == "f":
-        return True
-    limits = np.iinfo(dtype)
-    return bool(np.isfinite(value) and value % 1 == 0 and limits.min <= value <= limits.max)
 
 
 CLOUD_OPTIMISED = GeoTiff("COG", (".cog.tif", ".cog.tiff", ".cog"), is_cog=True)

@@ -79,7 +79,8 @@ def map_npy(path: Path) -> NDArray[np.generic]:
         data = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, SyntaxError) as error:
         raise FormatError("not a readable .npy array", where=path, got=str(error)) from error
-    return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+    native: NDArray[np.generic] = data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+    return native
 
 
 def axes_unknown(path: Path) -> FormatError:

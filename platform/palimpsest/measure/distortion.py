@@ -188,7 +188,7 @@ def sam_deg(reference: Values, test: Values, usable: Mask = None) -> float:
 
 def _means(errors: BandErrors) -> NDArray[np.float64]:
     nothing = np.full(len(errors.count), np.nan)
-    return np.divide(errors.squared, errors.count, out=nothing, where=errors.count > 0)
+    return np.asarray(np.divide(errors.squared, errors.count, out=nothing, where=errors.count > 0))
 
 
 def _decibels(signal: float, noise: float) -> float:

@@ -69,13 +69,13 @@ def band_depth_error(
 
 
 def coverage(
-    truth: NDArray[np.generic],
-    low: NDArray[np.generic],
-    high: NDArray[np.generic],
+    truth: NDArray[np.number],
+    low: NDArray[np.number],
+    high: NDArray[np.number],
     where: NDArray[np.bool_] | None = None,
 ) -> float:
     """Share of the values that lie within their interval, ends included; NaN when there are none."""
-    inside = (truth >= low) & (truth <= high)
+    inside = np.greater_equal(truth, low) & np.less_equal(truth, high)
     chosen = inside if where is None else inside[np.broadcast_to(where, inside.shape)]
     return float(chosen.mean()) if chosen.size else float("nan")
 
