@@ -242,6 +242,7 @@ def upgrade() -> None:
         sa.Column("set_members", sa.JSON(), nullable=False),
         sa.Column("confidence", sa.LargeBinary(), nullable=False),
         sa.Column("half_width", sa.LargeBinary(), nullable=False),
+        sa.Column("reasons", sa.LargeBinary(), nullable=False),
         sa.Column("contributions", sa.LargeBinary(), nullable=True),
         sa.Column("contributions_sha256", sa.String(), nullable=False),
         sa.Column("decoded_sha256", sa.String(), nullable=False),

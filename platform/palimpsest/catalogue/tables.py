@@ -262,6 +262,7 @@ class ProvenanceTile(Base):
     set_members: Mapped[list[Any]]
     confidence: Mapped[bytes]
     half_width: Mapped[bytes]
+    reasons: Mapped[bytes]
     contributions: Mapped[bytes | None]
     contributions_sha256: Mapped[str]
     decoded_sha256: Mapped[str]

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from palimpsest.catalogue.database import open_file
 from palimpsest.catalogue.tables import DecisionRow, ProvenanceTile, RestorationRow, SourceRow
+from palimpsest.cubes.bands import Reason
 from palimpsest.cubes.window import Window
 from palimpsest.errors import CubeRefused, EvidenceBroken, FormatError, MissingWavelengths, UnknownTerm
 from palimpsest.provenance.explanation import Acted, BandExplanation, Explanation
@@ -225,6 +226,7 @@ class _Layers:
         self.members: list[list[int]] = tile.set_members
         self.classes = self._at(unpack(tile.classes), shape, row, col)
         self.sets = self._at(unpack(tile.sets), shape, row, col)
+        self.reasons = self._at(unpack(tile.reasons), shape, row, col)
         self.confidence = self._at(unpack(tile.confidence), shape, row, col) / TRUST_STEPS
         widths = unpack_columns(tile.half_width)
         low, high = (float(end) for end in widths["ends"])
@@ -285,6 +287,7 @@ def _band(
         decoded_quanta=decoded, decoded_stored=None if given is None else _number(given[band]),
         half_width=float(exact.half_width[at]) if is_changed else None,
         provenance=ProvenanceClass(int(layers.classes[band])).name.lower(),
+        reason=Reason(int(layers.reasons[band])).name.lower(),
         confidence=float(layers.confidence[band]), quantum=record.quantum, acted=tuple(acted),
     )
 

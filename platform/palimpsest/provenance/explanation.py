@@ -39,6 +39,7 @@ class BandExplanation:
         decoded_quanta: the decoded value in quanta; None where the voxel was left alone and the input is not at hand.
         decoded_stored: the stored value itself; differs from the former only for floats off the quantum's grid.
         half_width: half of the 90 % interval, stored units; None where the voxel was left alone.
+        reason: why it was to be changed: 'good', 'dead', 'stripe', ... (:class:`~palimpsest.cubes.Reason`).
         provenance: name of its :class:`~palimpsest.restoration.result.ProvenanceClass`.
         confidence: trust in the source that moved it most, in sixteenths as stored.
         quantum: stored units.
@@ -50,6 +51,7 @@ class BandExplanation:
     decoded_quanta: int | None
     decoded_stored: float | int | None
     half_width: float | None
+    reason: str
     provenance: str
     confidence: float
     quantum: float
@@ -83,7 +85,7 @@ class BandExplanation:
 
     def key(self) -> tuple[object, ...]:
         """What makes neighbouring bands one group: their class and who acted."""
-        return (self.provenance, tuple(one.decision for one in self.acted))
+        return (self.reason, self.provenance, tuple(one.decision for one in self.acted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ class Explanation:
     def _single(self) -> dict[str, Any]:
         one = self.bands[0]
         return {
-            "band": one.band, "centre_nm": one.centre_nm, "class": one.provenance, "decoded": one.decoded,
+            "band": one.band, "centre_nm": one.centre_nm, "class": one.provenance, "reason": one.reason,
+            "decoded": one.decoded,
             "restored": one.restored, "interval": one.interval,
             "contributions": [acted.to_dict(in_units(acted.quanta, self.quantum)) for acted in one.acted],
         }
@@ -135,6 +138,7 @@ class Explanation:
         return {
             "centre_nm": [one.centre_nm for one in self.bands],
             "class": [one.provenance for one in self.bands],
+            "reason": [one.reason for one in self.bands],
             "decoded": [one.decoded for one in self.bands],
             "restored": [one.restored for one in self.bands],
             "interval": [one.interval for one in self.bands],
@@ -168,6 +172,7 @@ def group_dict(group: list[BandExplanation]) -> dict[str, Any]:
         "from_nm": group[0].centre_nm,
         "to_nm": group[-1].centre_nm,
         "class": group[0].provenance,
+        "reason": group[0].reason,
         "decoded": sum(decoded) / size if len(decoded) == size else None,
         "restored": sum(restored) / size if len(restored) == size else None,
         "half_width": sum(widths) / size if len(widths) == size else None,

@@ -1,28 +1,48 @@
-"""Restoring again, as recorded: the release by its hash, the weights by theirs, the settings as stored."""
+"""Restoring again, as recorded: the release by its hash, the weights by theirs, the settings and the mask as stored."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from palimpsest.errors import UnknownTerm
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import object_session
+
+from palimpsest.catalogue.tables import ProvenanceTile, RestorationRow
+from palimpsest.cubes.bands import Reason
+from palimpsest.errors import FormatError, ModelMissing, UnknownTerm
+from palimpsest.provenance.layers import unpack
 
 if TYPE_CHECKING:
-    from palimpsest.catalogue.tables import RestorationRow
+    from numpy.typing import NDArray
+
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.result import Restoration
 
 
 def restore_again(cube: Cube, row: RestorationRow) -> Restoration:
-    """The restoration of ``cube`` by the release, weights and settings that ``row`` names.
+    """The restoration of ``cube`` by the release, weights, mask and settings of ``row``.
 
     Raises:
         UnknownTerm: the release is not here.
-        ModelMissing: the weights are not installed.
+        ModelMissing: the weights that are installed are others.
+        FormatError: restored together with other cubes, which a single file does not hold.
     """
-    from palimpsest.restoration.restore import restore
+    from palimpsest.restoration.restorer import restore
 
-    return restore(cube, _release(row.release))
+    if row.settings.get("group"):
+        raise FormatError("restored together with other cubes: it cannot be made again from one input",
+                          where=row.name, wanted="a file of `restore --group --provenance-full`")
+    again = restore(
+        cube, knowledge=_release(row.release), mask=_mask(row),
+        parts_left_out=tuple(row.settings.get("parts_left_out", ())), edges=bool(row.settings.get("edges", True)),
+        is_decoded=bool(row.settings.get("is_decoded", False)),
+    )
+    if row.model and again.model and again.model != row.model:
+        raise ModelMissing("the weights of the record are not installed", where=row.name, got=again.model[:16],
+                           wanted=row.model[:16])
+    return again
 
 
 def _release(wanted: str) -> KnowledgeBase | None:
@@ -35,3 +55,15 @@ def _release(wanted: str) -> KnowledgeBase | None:
         if found.release == wanted:
             return found
     raise UnknownTerm("the release of the record is not here", where=wanted)
+
+
+def _mask(row: RestorationRow) -> NDArray[np.bool_] | None:
+    """The mask that was given by hand, out of the stored reasons; None when there was none."""
+    session = object_session(row)
+    if session is None:
+        return None
+    usable = np.ones((row.bands, row.rows, row.cols), bool)
+    query = select(ProvenanceTile).where(ProvenanceTile.restoration_id == row.id)
+    for tile in session.scalars(query.execution_options(yield_per=64)):
+        usable[:, tile.row0 : tile.row1, tile.col0 : tile.col1] = unpack(tile.reasons) != Reason.USER
+    return None if usable.all() else usable

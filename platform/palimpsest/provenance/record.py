@@ -205,7 +205,7 @@ def _write_tile(
         col1=piece.window.col1, classes=pack(piece.classes), sets=pack(narrow(sets).reshape(shape)),
         set_members=members, confidence=pack(_confidence(piece).reshape(shape)),
         half_width=pack_columns({"codes": codes.reshape(shape), "ends": np.array([low, high], np.float32)}),
-        contributions=_exact(piece) if full else None,
+        reasons=pack(piece.reasons), contributions=_exact(piece) if full else None,
         contributions_sha256=parts_sha256(restoration.decisions, piece.parts),
         decoded_sha256=piece.decoded_sha256, restored_sha256=piece.restored_sha256,
     )
@@ -218,7 +218,7 @@ def _write_tile(
                 decision_id=decision_ids[part.decision], tile_id=row.id, voxels=int(part.voxels.size), moved=moved
             )
         )
-    blobs = (row.classes, row.sets, row.confidence, row.half_width, row.contributions or b"")
+    blobs = (row.classes, row.sets, row.confidence, row.half_width, row.reasons, row.contributions or b"")
     return sum(len(blob) for blob in blobs)
 
 

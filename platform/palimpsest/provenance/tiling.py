@@ -35,6 +35,7 @@ class Tile:
         half_width: half of the 90 % interval of each, stored units, ``(n,)``.
         decoded: decoded value of each, in quanta, ``(n,)``.
         classes: provenance class, ``(band, row, col)`` uint8.
+        reasons: why voxels were to be changed, ``(band, row, col)`` uint8.
         decoded_sha256, restored_sha256: of the stored values inside, ``(band, row, col)``, little-endian.
     """
 
@@ -44,6 +45,7 @@ class Tile:
     half_width: NDArray[np.float32]
     decoded: NDArray[np.int64]
     classes: NDArray[np.uint8]
+    reasons: NDArray[np.uint8]
     decoded_sha256: str
     restored_sha256: str
 
@@ -68,7 +70,8 @@ def tiled(restoration: Restoration, size: int) -> Iterator[Tile]:
         restored = np.ascontiguousarray(restoration.restored.data[where])
         yield Tile(
             window, tuple(parts), voxels, half_width, on_grid(decoded.ravel()[voxels], restoration.quantum),
-            np.ascontiguousarray(restoration.classes[where]), values_sha256(decoded), values_sha256(restored),
+            np.ascontiguousarray(restoration.classes[where]), np.ascontiguousarray(restoration.reasons[where]),
+            values_sha256(decoded), values_sha256(restored),
         )
 
 
