@@ -1,0 +1,164 @@
+"""Correlation decoder: the judgement expanded to voxels, with consistency enforced, as exact named contributions.
+
+Expansion is guided by knowledge: a source's weight in a cell goes to every damaged voxel of that pixel group and band,
+and the library's share is split by material. Consistency: weights are renormalised over the sources that speak at the
+voxel itself, hard rules are projected onto, and everything is counted in integers, so that the parts add up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.restoration.explain import Ledger
+from palimpsest.restoration.result import ProvenanceClass, on_grid
+from palimpsest.restoration.sources import (
+    GROUP,
+    KNOWLEDGE,
+    LIBRARY,
+    LIBRARY_RESIDUAL,
+    LINEAR,
+    LIT,
+    LIT_RESIDUAL,
+    LOW_RANK,
+    PCHIP,
+    SOURCES,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from palimpsest.knowledge.rules import Material, Rule
+    from palimpsest.restoration.grid import Grid
+    from palimpsest.restoration.rule_constrainer import Constrainer
+    from palimpsest.restoration.semantic_mapper import Reading
+    from palimpsest.restoration.sources import Proposals, Sources
+    from palimpsest.restoration.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Voxels of some pixels, decided.
+
+    Args:
+        pixel, band: of each damaged voxel: row of the view, ascending band, ``(voxel,)``.
+        stored: restored values in the stored type, ``(voxel,)``.
+        kind: a :class:`ProvenanceClass` each, ``(voxel,)`` uint8.
+    """
+
+    pixel: NDArray[np.intp]
+    band: NDArray[np.intp]
+    stored: NDArray[np.generic]
+    kind: NDArray[np.uint8]
+
+
+def expand(
+    view: View, proposals: Proposals, sources: Sources, weights: NDArray[np.float64], constrainer: Constrainer,
+    before: NDArray[np.generic], grid: Grid, ledger: Ledger, voxels: NDArray[np.int64],
+) -> Expansion:
+    """Decide the damaged voxels of a view and write who added what into the ledger.
+
+    Args:
+        view: the pixels.
+        proposals: candidates for them.
+        sources: what was fitted.
+        weights: of the sources at each pixel and band, ``(source, pixel, band)``.
+        constrainer: the hard rules.
+        before: stored values of the damaged voxels, in the order of ``np.nonzero(~view.usable)``.
+        grid: stored type and quantum.
+        ledger: receives the contributions.
+        voxels: flat index of each damaged voxel in the stored cube, in the same order.
+    """
+    pixel, band = np.nonzero(~view.usable)
+    trust = _heard(weights[:, pixel, band], proposals.speaks[:, pixel, band])  # (source, voxel)
+    values = proposals.values[:, pixel, band].astype(np.float64)
+    mixed = (trust * values).sum(0)
+    spectra = view.values.astype(np.float64)
+    spectra[pixel, band] = mixed
+    rules = constrainer.project(spectra, ~view.usable, sources.flat, proposals.shares[0])
+    stored, wanted = grid.stored(spectra[pixel, band] * view.unit)
+    sum_so_far = np.zeros(pixel.size, np.int64)
+
+    def enter(decision: int, scaled: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
+        quanta = grid.quanta(scaled * view.unit)
+        sum_so_far[...] += quanta
+        ledger.add(decision, voxels, quanta, weight)
+
+    gone = -on_grid(before, grid.quantum)
+    sum_so_far += gone
+    full = np.ones(pixel.size)
+    ledger.add(ledger.source("damage"), voxels, gone, full)
+    for source in (LINEAR, PCHIP, LOW_RANK, GROUP):
+        if trust[source].any():
+            enter(ledger.source(SOURCES[source]), trust[source] * values[source], trust[source])
+    readings = (
+        (sources.flat, proposals.shares[0], proposals.residuals[0], LIBRARY, LIBRARY_RESIDUAL),
+        (sources.lit, proposals.shares[1], proposals.residuals[1], LIT, LIT_RESIDUAL),
+    )
+    for material, scaled, weight in _by_material(readings, trust, pixel, band):
+        enter(ledger.material(material), scaled, weight)
+    left = [(trust[carried], rest[pixel, band]) for _, _, rest, _, carried in readings if rest is not None]
+    if left:
+        carried_on = np.sum([believed * rest for believed, rest in left], axis=0)
+        enter(ledger.source("library.residual"), carried_on, np.sum([believed for believed, _ in left], axis=0))
+    for rule, moved in rules:
+        enter(ledger.rule(rule), moved[pixel, band], (moved[pixel, band] != 0).astype(float))
+    # Clipping is what the stored type's range took; rounding is what is left between the sum and the stored value.
+    after = on_grid(stored, grid.quantum)
+    clipped = np.where(np.abs(after - wanted) > grid.step, after - wanted, 0)
+    ledger.add(ledger.source("clipping"), voxels, clipped, full)
+    rounding = after - on_grid(before, grid.quantum) - sum_so_far - clipped
+    ledger.add(ledger.source("rounding"), voxels, rounding, full)
+    return Expansion(pixel, band, stored, _kinds(trust, rules, pixel, band))
+
+
+def _heard(weights: NDArray[np.float64], speaks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    trust = weights * speaks
+    total = trust.sum(0)
+    # Where nobody whom the cell believes speaks, the line between the neighbours does.
+    trust[LINEAR, total <= 1e-6] = 1.0
+    trust[1:, total <= 1e-6] = 0.0
+    return np.asarray(trust / trust.sum(0))
+
+
+def _by_material(
+    readings: tuple[tuple[Reading | None, NDArray[np.float64] | None, NDArray[np.float32] | None, int, int], ...],
+    trust: NDArray[np.float64], pixel: NDArray[np.intp], band: NDArray[np.intp],
+) -> Iterator[tuple[Material, NDArray[np.float64], NDArray[np.float64]]]:
+    """Each material with its part of the value and of the trust, both ``(voxel,)``, by IRI."""
+    parts: dict[str, tuple[Material, NDArray[np.float64], NDArray[np.float64]]] = {}
+    for reading, shares, _, plain, carried in readings:
+        if reading is None or shares is None:
+            continue
+        believed = trust[plain] + trust[carried]
+        if not believed.any():
+            continue
+        for k, material in enumerate(reading.materials):
+            value = believed * shares[pixel, k] * reading.spectra[k, band]
+            weight = np.where(shares[pixel, k] > 0, believed, 0.0)
+            if material.iri in parts:
+                _, other, otherwise = parts[material.iri]
+                value, weight = value + other, weight + otherwise
+            parts[material.iri] = (material, value, weight)
+    for iri in sorted(parts):
+        yield parts[iri]
+
+
+def _kinds(
+    trust: NDArray[np.float64], rules: list[tuple[Rule, NDArray[np.float64]]], pixel: NDArray[np.intp],
+    band: NDArray[np.intp],
+) -> NDArray[np.uint8]:
+    sides = np.stack([
+        trust[[LINEAR, PCHIP]].sum(0), trust[[LOW_RANK, GROUP]].sum(0), trust[list(KNOWLEDGE)].sum(0)
+    ])
+    classes = np.array([
+        ProvenanceClass.INTERPOLATED, ProvenanceClass.CORRELATED, ProvenanceClass.KNOWLEDGE_INFERRED
+    ], np.uint8)
+    kind = classes[np.argmax(sides, 0)]
+    for _, moved in rules:
+        kind[moved[pixel, band] != 0] = ProvenanceClass.RULE_PROJECTED
+    return kind

@@ -1,0 +1,165 @@
+"""What speaks for and against each source before anybody is believed: trials on voxels whose truth is known.
+
+Damage is repeated where the answer was measured: every gap that all pixels share is hidden again beside itself, to its
+left and to its right; dead voxels of one pixel are hidden in another pixel that has them. Each source is asked, and
+its error is evidence. It is evidence and no verdict: choosing by it alone was measured to fail, because the band next
+to a red edge is not the red edge; the judge weighs it together with what it knows of the gap and of the materials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.restoration.semantic_mapper import narrowed, read_scene
+from palimpsest.restoration.sources import SOURCES, Sources, propose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from palimpsest.restoration.semantic_mapper import Library
+    from palimpsest.restoration.view import View
+
+    Companion = Callable[[View], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+TRIAL_PIXELS = 240
+_LEAST_SHARE = 0.03  # of a trial's error that is never explained by the noise of the truth
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A contiguous run of bands that no pixel shows, ``first <= band < last`` in ascending order."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Mean squared errors in trials.
+
+    Args:
+        error: per source and band, ``(source, band)``; NaN where nothing was tried. Bands of a shared run hold the mean
+            over the run's trials.
+        noise: mean squared noise of the bands that the trials were judged by, ``(band,)``.
+    """
+
+    error: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+
+def runs_of(everywhere: NDArray[np.bool_]) -> list[Run]:
+    """The contiguous runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], everywhere, [False]]).astype(np.int8)))
+    return [Run(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def gather(
+    sources: Sources, sample: View, means: NDArray[np.float64], library: Library | None, noise: NDArray[np.float64],
+    companion: Companion | None = None,
+) -> Evidence:
+    """Evidence from a sample of pixels.
+
+    Args:
+        sources: fitted to the scene.
+        sample: pixels to repeat the damage in.
+        means: spectra for reading the scene again without the hidden bands, ``(spectrum, band)``.
+        library: the materials at the bands, or None.
+        noise: standard deviation per band, ``(band,)``.
+        companion: asks the other cubes of a group, or None.
+    """
+    bands = sample.axis.count
+    error = np.full((len(SOURCES), bands), np.nan)
+    tried_noise = noise.astype(np.float64) ** 2
+    step = max(1, len(sample.pixels) // TRIAL_PIXELS)
+    some = sample.rows(np.arange(0, len(sample.pixels), step))
+    if library is not None:
+        library = narrowed(library, (sources.flat, sources.lit))
+    runs = runs_of(sources.everywhere)
+    total: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
+    for side in (-1, 1):
+        places = {run: _beside(run, side, sources.everywhere) for run in runs}
+        hidden = np.zeros(bands, bool)
+        for place in places.values():
+            if place is not None:
+                hidden[place] = True
+        if not hidden.any():
+            continue
+        squared, counted = _trial(_without(sources, library, means, hidden), some, np.tile(hidden, (len(some.pixels), 1)), companion)
+        for run, place in places.items():
+            if place is not None:
+                total[run].append(_mean_error(squared[:, place], counted[:, place], tried_noise[place]))
+    for run, found in total.items():
+        if found:
+            error[:, run.first : run.last] = _nanmean(found)[:, None]
+    _scattered(sources, sample, error, tried_noise, companion)
+    return Evidence(error, tried_noise)
+
+
+def _mean_error(
+    squared: NDArray[np.float64], counted: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mean squared error of each source, the noise of the truth taken off, ``(source,)``; NaN where nothing was tried."""
+    number = counted.sum(1)
+    raw = squared.sum(1) / np.maximum(number, 1)
+    quiet = (counted * noise).sum(1) / np.maximum(number, 1)
+    return np.where(number > 0, np.maximum(raw - quiet, _LEAST_SHARE * raw), np.nan)
+
+
+def _scattered(
+    sources: Sources, sample: View, error: NDArray[np.float64], noise: NDArray[np.float64], companion: Companion | None
+) -> None:
+    dead = ~sample.usable & ~sources.everywhere
+    struck = np.flatnonzero(dead.any(1))
+    if not struck.size:
+        return
+    struck = struck[:: max(1, struck.size // TRIAL_PIXELS)]
+    # A pixel far away in the sample lends its truth to the damage of this one.
+    lenders = (struck + len(sample.pixels) // 2) % len(sample.pixels)
+    view = sample.rows(lenders)
+    squared, counted = _trial(sources, view, dead[struck] & view.usable, companion)
+    tried = counted.any(0) & ~sources.everywhere
+    for band in np.flatnonzero(tried):
+        error[:, band] = _mean_error(squared[:, [band]], counted[:, [band]], noise[[band]])
+    untried = dead.any(0) & ~tried
+    error[:, untried] = _mean_error(squared[:, tried], counted[:, tried], noise[tried])[:, None]
+
+
+def _trial(
+    sources: Sources, view: View, hidden: NDArray[np.bool_], companion: Companion | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    hidden = hidden & view.usable
+    shown = view.hiding(hidden)
+    found = propose(sources, shown, None if companion is None else companion(shown))
+    judged = hidden[None] & found.speaks
+    squared = np.where(judged, (found.values - view.values[None]).astype(np.float64) ** 2, 0.0)
+    return squared.sum(1), judged.sum(1).astype(np.float64)
+
+
+def _without(sources: Sources, library: Library | None, means: NDArray[np.float64], hidden: NDArray[np.bool_]) -> Sources:
+    everywhere = sources.everywhere | hidden
+    flat, lit = sources.flat, sources.lit
+    if library is not None:
+        flat = None if flat is None else read_scene(library, means, ~everywhere, lit=False)
+        lit = None if lit is None else read_scene(library, means, ~everywhere, lit=True)
+    # A trial of a shared gap asks what can be said without any pixel that shows it.
+    return Sources(everywhere, None, flat, lit)
+
+
+def _beside(run: Run, side: int, everywhere: NDArray[np.bool_]) -> slice | None:
+    bands = everywhere.size
+    width = min(run.last - run.first, max(2, int((~everywhere).sum()) // 5))
+    first = run.first - 1 - width if side < 0 else run.last + 1
+    first = min(max(first, 0), bands - width)
+    place = slice(first, first + width)
+    return None if everywhere[place].any() else place
+
+
+def _nanmean(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    stacked = np.stack(rows)
+    known = np.isfinite(stacked)
+    return np.where(known.any(0), np.where(known, stacked, 0.0).sum(0) / np.maximum(known.sum(0), 1), np.nan)

@@ -1,0 +1,189 @@
+"""Restores a cube: looks at it once, judges, and decides its damaged voxels window by window.
+
+``restored = decoded + sum of contributions``; voxels that are not damaged stay bit-identical. Decoding errors and
+ordinary noise of undamaged voxels are left alone: what a feature needs must be kept by the encoder, and smoothing what
+was measured would be a claim that nothing supports.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.cubes import Cube, Reason
+from palimpsest.errors import CubeRefused, UsageError
+from palimpsest.restoration.confidence import band_group, defect_kind
+from palimpsest.restoration.correlation_decoder import expand
+from palimpsest.restoration.explain import Ledger
+from palimpsest.restoration.grid import Grid
+from palimpsest.restoration.integrator import Integrator, check_parts, load
+from palimpsest.restoration.result import ProvenanceClass, Restoration
+from palimpsest.restoration.rule_constrainer import Constrainer
+from palimpsest.restoration.sources import SOURCES, propose
+from palimpsest.restoration.study import Study, study
+from palimpsest.restoration.view import ACCEPTED, View, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from palimpsest.knowledge.rules import KnowledgeBase
+
+    Companion = Callable[[View], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+WINDOW_PIXELS = 4096
+
+
+def restore(
+    cube: Cube, *, knowledge: KnowledgeBase | None, mask: NDArray[np.bool_] | None = None,
+    weights: str | Path | Integrator | None = None, parts_left_out: Collection[str] = (), edges: bool = True,
+    is_decoded: bool = False, relatives: Sequence[View] = (), companion: Companion | None = None,
+) -> Restoration:
+    """The cube with its damaged voxels restored, and why.
+
+    Args:
+        cube: as decoded or as read; its mask, nodata and bad bands say what is damaged.
+        knowledge: a compiled release; None restores by statistics alone.
+        mask: True = usable, ``(band, row, col)``: damage given by hand, beside the cube's own.
+        weights: the integrator, or where its weights are; the packaged ones when left out.
+        parts_left_out: parts of the integrator to do without (:data:`~palimpsest.restoration.integrator.PARTS`).
+        edges: False removes the edges of the graph.
+        is_decoded: the cube comes from a lossy stream: untouched voxels are 'coded' and not 'measured'.
+        relatives: samples of cubes of the same sensor (:func:`~palimpsest.restoration.study.sample_of`).
+        companion: what other cubes of the same place say of a view.
+
+    Raises:
+        CubeRefused: a mask of another shape, or no usable voxel.
+        UsageError: an unknown part.
+        ModelMissing: the weights are not installed.
+    """
+    check_parts(parts_left_out)
+    reasons = damage_of(cube, mask)
+    network = weights if isinstance(weights, Integrator) else load(weights)
+    with one_thread():
+        seen = study(cube, reasons, knowledge, left_out=parts_left_out, relatives=relatives, companion=companion)
+        if seen.context is None:
+            return _untouched(cube, reasons, is_decoded)
+        table, widths = judge(seen, network, edges=edges, left_out=parts_left_out)
+        constrained = knowledge if "rule_constrainer" not in parts_left_out else None
+        return _assemble(cube, reasons, seen, table, widths, constrained, knowledge, network, is_decoded, companion)
+
+
+def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """A :class:`~palimpsest.cubes.Reason` per voxel: the cube's own, and USER where a mask given by hand says no.
+
+    Raises:
+        CubeRefused: a mask of another shape.
+    """
+    reasons = cube.voxel_reasons()
+    if mask is not None:
+        if mask.shape != cube.data.shape:
+            raise CubeRefused("mask of another shape", where=cube.name, got=mask.shape, wanted=cube.data.shape)
+        reasons = np.where(~mask & (reasons == Reason.GOOD), np.uint8(Reason.USER), reasons)
+    return reasons
+
+
+def judge(
+    seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = ()
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Trust and interval of a studied scene.
+
+    Returns:
+        Weights ``(group, band, source)`` and half widths of the 90 % interval, scaled, ``(group, band)``; zero in bands
+        without damage.
+    """
+    import torch
+
+    context = seen.context
+    if context is None:
+        raise UsageError("nothing to judge", got="a scene without damage")
+    with torch.no_grad():
+        judgement = network(context, edges=edges, left_out=left_out)
+    cells = context.cells
+    table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
+    table[cells.group, cells.band] = judgement.weights.numpy()
+    name = "conformal_plain" if "confidence" in left_out else "conformal"
+    factors = getattr(network, name).numpy().astype(np.float64)
+    factor = factors[band_group(seen.axis)[cells.band], defect_kind(cells, seen.axis)]
+    widths = np.zeros(table.shape[:2])
+    widths[cells.group, cells.band] = factor * 10.0 ** (judgement.log_error.numpy().astype(np.float64) - 2.0)
+    return table, widths
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks on one thread: the order of sums, and so every bit of the result, does not depend on the machine's load."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _untouched(cube: Cube, reasons: NDArray[np.uint8], is_decoded: bool) -> Restoration:
+    kind = ProvenanceClass.CODED if is_decoded else ProvenanceClass.MEASURED
+    return Restoration(
+        cube, cube, Grid.of(cube.data, 1.0).quantum, (), (), np.zeros(0, np.int64), np.zeros(0, np.float32),
+        np.full(cube.data.shape, kind, np.uint8), reasons, report={"restored_voxels": 0, "remark": "nothing is damaged"},
+    )
+
+
+def _assemble(
+    cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64], widths: NDArray[np.float64],
+    constrained: KnowledgeBase | None, knowledge: KnowledgeBase | None, network: Integrator, is_decoded: bool,
+    companion: Companion | None,
+) -> Restoration:
+    bands, rows, cols = cube.shape
+    data = np.array(cube.data, order="C")
+    flat = data.reshape(-1)
+    kind = ProvenanceClass.CODED if is_decoded else ProvenanceClass.MEASURED
+    classes = np.full(data.size, kind, np.uint8)
+    grid = Grid.of(cube.data, seen.unit)
+    ledger = Ledger(data.size)
+    constrainer = Constrainer.of(constrained, cube, seen.axis, seen.unit)
+    changed, half = [], []
+    for start in range(0, seen.damaged.size, WINDOW_PIXELS):
+        view = view_of(cube, reasons, seen.axis, seen.damaged[start : start + WINDOW_PIXELS], seen.unit)
+        proposals = propose(seen.sources, view, None if companion is None else companion(view))
+        member = seen.groups.of(view)
+        pixel, band = np.nonzero(~view.usable)
+        voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
+        weights = np.moveaxis(table[member], 2, 0)
+        found = expand(view, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels)
+        flat[voxels] = found.stored
+        classes[voxels] = found.kind
+        changed.append(voxels)
+        half.append((widths[member[pixel], band] * seen.unit).astype(np.float32))
+    named, width = np.concatenate(changed), np.concatenate(half)
+    order = np.argsort(named, kind="stable")
+    unrepaired = int((~np.isin(reasons, ACCEPTED)).sum()) - named.size
+    report: dict[str, object] = {
+        "restored_voxels": int(named.size), "pixels_without_enough_bands": unrepaired > 0,
+        "unrestored_voxels": unrepaired, "sources": _spoken(seen), "groups": len(seen.groups.centres),
+        "materials": [m.label for m in seen.sources.flat.materials] if seen.sources.flat is not None else [],
+    }
+    if knowledge is not None and seen.axis.centre_nm is None:
+        report["remark"] = "no wavelengths: the library could not be asked"
+    clean = None if cube.reasons is None else np.where(
+        np.isin(np.arange(data.size), named).reshape(data.shape), np.uint8(Reason.GOOD), cube.reasons
+    )
+    restored = replace(cube.with_data(data, f"restored {named.size} voxels"), reasons=clean)
+    return Restoration(
+        cube, restored, grid.quantum, tuple(ledger.decisions), tuple(ledger.contributions), named[order], width[order],
+        classes.reshape(data.shape), reasons, knowledge.release if knowledge is not None else "", network.digest, report,
+    )
+
+
+def _spoken(seen: Study) -> dict[str, float]:
+    context = seen.context
+    return {} if context is None else {
+        name: round(float(context.speaks[:, k].mean()), 4) for k, name in enumerate(SOURCES) if context.speaks[:, k].any()
+    }

@@ -1,0 +1,138 @@
+"""Integrator, part 2: which materials a scene's spectra are, seen in training or never.
+
+Purely by attributes: the group means of the scene are unmixed on every reference spectrum of the release, the materials
+that take part are kept (they are the subgraph this context needs), and two readings are prepared, under flat light and
+under a fitted illumination. Bands that no mixture explains (opaque windows, a badly calibrated detector) lose their
+weight, so that one bad stretch does not spoil the fit everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.restoration.illumination import fit_gain, shapes
+from palimpsest.restoration.unmixing import unmix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.knowledge.rules import KnowledgeBase, Material
+    from palimpsest.restoration.view import Axis
+
+RETRIEVED = 40
+ROUNDS = 5
+NARROWED_AFTER = 2
+FEWEST_FIT_BANDS = 8
+_LARGEST_UNKNOWN_SHARE = 0.1
+_OUTLYING = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The scene as a mixture of materials under one light.
+
+    Args:
+        materials: the retrieved materials.
+        spectra: under this light, ``(material, band)``, finite.
+        weights: trust in each band for the fit, ``(band,)``, 0 where it is not used.
+        gain: the light, ``(band,)``; ones when flat.
+        misfit: root mean square of what the fit leaves of the group means, per band, ``(band,)``; NaN where not used.
+    """
+
+    materials: tuple[Material, ...]
+    spectra: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    misfit: NDArray[np.float64]
+
+    def shares(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Shares of the materials in each pixel, ``(pixel, material)``; ``values`` ``(pixel, band)``."""
+        return unmix(values.astype(np.float64), self.spectra, self.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Reference spectra at a sensor's bands: what the graph holds of materials, for this axis.
+
+    Args:
+        materials: those whose spectrum covers the bands.
+        spectra: ``(material, band)``, finite.
+        basis: shapes of light at the bands, ``(band, shape)``.
+    """
+
+    materials: tuple[Material, ...]
+    spectra: NDArray[np.float64]
+    basis: NDArray[np.float64]
+
+
+def library_for(axis: Axis, knowledge: KnowledgeBase) -> Library | None:
+    """The release's reference spectra at the bands of an axis; None without wavelengths or without spectra."""
+    from palimpsest.spectra.resampling import resample
+
+    candidates = [material for material in knowledge.materials if material.spectrum is not None]
+    if axis.centre_nm is None or axis.fwhm_nm is None or not candidates:
+        return None
+    reference = np.stack([np.asarray(material.spectrum, float) for material in candidates])
+    spectra = resample(reference, knowledge.grid_nm, axis.centre_nm, axis.fwhm_nm)
+    kept, rows = [], []
+    for material, spectrum in zip(candidates, spectra, strict=True):
+        known = np.isfinite(spectrum)
+        if (~known).mean() <= _LARGEST_UNKNOWN_SHARE and known.sum() >= FEWEST_FIT_BANDS and np.any(spectrum[known] > 0):
+            kept.append(material)
+            rows.append(np.maximum(np.interp(axis.along, axis.along[known], spectrum[known]), 0.0))
+    if not kept:
+        return None
+    return Library(tuple(kept), np.stack(rows), shapes(axis.centre_nm, knowledge.windows))
+
+
+def read_scene(
+    library: Library, means: NDArray[np.float64], observed: NDArray[np.bool_], *, lit: bool, retrieve: bool = True
+) -> Reading | None:
+    """The materials of a scene from its group means; None where too few bands are observed.
+
+    Args:
+        library: the materials at the bands.
+        means: mean spectra of groups and single pixels, ``(spectrum, band)``.
+        observed: bands to fit on, ``(band,)``.
+        lit: fit an illumination; otherwise the light is flat.
+        retrieve: keep only the materials that take part; otherwise all (the graph processor left out).
+    """
+    if observed.sum() < FEWEST_FIT_BANDS:
+        return None
+    base = observed.astype(float)
+    weights, gain = base.copy(), np.ones(observed.size)
+    spectra, names = library.spectra, np.arange(len(library.spectra))
+    basis = library.basis if lit else library.basis[:, :1]
+    shares = np.zeros((len(means), len(spectra)))
+    for number in range(ROUNDS):
+        if retrieve and number == NARROWED_AFTER:
+            # What takes no part in two readings of the whole library will not in the next ones either.
+            kept = _retrieved(shares, 2 * RETRIEVED)
+            spectra, names = spectra[kept], names[kept]
+        if lit:
+            flat = unmix(means, spectra * gain, weights) @ spectra
+            gain = fit_gain(means.mean(0), flat.mean(0), weights, basis)
+        shares = unmix(means, spectra * gain, weights)
+        left = np.sqrt(((means - shares @ (spectra * gain)) ** 2).mean(0))
+        typical = float(np.median(left[observed]))
+        weights = base * np.minimum(1.0, _OUTLYING * typical / np.maximum(left, 1e-9))
+    kept = _retrieved(shares, RETRIEVED) if retrieve else np.arange(len(spectra))
+    misfit = np.where(observed, left, np.nan)
+    return Reading(tuple(library.materials[k] for k in names[kept]), (spectra * gain)[kept], weights, gain, misfit)
+
+
+def narrowed(library: Library, readings: tuple[Reading | None, ...]) -> Library:
+    """The library of the materials that some reading of the scene took, in release order."""
+    taken = {material.iri for reading in readings if reading is not None for material in reading.materials}
+    rows = [row for row, material in enumerate(library.materials) if material.iri in taken]
+    return Library(tuple(library.materials[row] for row in rows), library.spectra[rows], library.basis)
+
+
+def _retrieved(shares: NDArray[np.float64], most: int) -> NDArray[np.intp]:
+    # Both what is common and what fills a single spectrum matter; ties fall to release order.
+    claim = shares.mean(0) + 0.3 * shares.max(0)
+    best = np.argsort(-claim, kind="stable")[:most]
+    return np.sort(best[claim[best] > 0]) if (claim > 0).any() else np.arange(min(len(claim), most))

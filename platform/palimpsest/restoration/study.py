@@ -1,0 +1,163 @@
+"""One scene looked at once: what is damaged, who may speak, and what the trials say; all from a seeded sample.
+
+Everything here is bounded by the sample's size and not by the scene's, and everything that windows need afterwards is
+in it, so that a window's result does not depend on the window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.restoration import low_rank
+from palimpsest.restoration.context import Context, build
+from palimpsest.restoration.evidence import gather
+from palimpsest.restoration.organiser import PixelGroups, group_pixels
+from palimpsest.restoration.semantic_mapper import library_for, read_scene
+from palimpsest.restoration.sources import Proposals, Sources, propose
+from palimpsest.restoration.view import ACCEPTED, Axis, View, noise_per_band, repairable, unit_of, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import Cube
+    from palimpsest.knowledge.rules import KnowledgeBase
+
+    Companion = Callable[[View], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+SAMPLE = 4000
+JUDGED_STRUCK, JUDGED_SHARED = 600, 400
+READ_SPECTRA = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is known of a scene before its windows are restored.
+
+    Args:
+        axis: the band axis.
+        unit: stored units of one.
+        damaged: pixels to be repaired: flat indices into ``(row, col)``, ascending.
+        noise: standard deviation per ascending band, scaled.
+        groups: pixel groups.
+        sources: fitted sources.
+        judged: the pixels that the judgement looks at.
+        proposals: what the sources say there.
+        context: the subgraph; None when nothing is damaged.
+    """
+
+    axis: Axis
+    unit: float
+    damaged: NDArray[np.int64]
+    noise: NDArray[np.float64]
+    groups: PixelGroups
+    sources: Sources
+    judged: View
+    proposals: Proposals
+    context: Context | None
+
+
+def study(
+    cube: Cube, reasons: NDArray[np.uint8], knowledge: KnowledgeBase | None, *, left_out: Collection[str] = (),
+    relatives: Sequence[View] = (), companion: Companion | None = None, seed: int = 0,
+) -> Study:
+    """Look at a scene.
+
+    Args:
+        cube: the damaged cube.
+        reasons: why voxels are not to be believed, ``(band, row, col)``.
+        knowledge: the release, or None.
+        left_out: parts of the integrator that are left out.
+        relatives: samples of other cubes of the same sensor, to learn the scene's statistics with.
+        companion: what other cubes of the same place say, or None.
+        seed: of the samples.
+
+    Raises:
+        CubeRefused: no usable voxel.
+    """
+    axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
+    usable = np.isin(reasons.reshape(axis.count, -1), ACCEPTED)
+    seen = usable.sum(0)
+    worth = repairable(seen, axis.count)
+    damaged = np.flatnonzero(worth & (seen < axis.count))
+    noise = noise_per_band(cube, reasons, axis, unit)
+    rng = np.random.default_rng(seed)
+    sample = view_of(cube, reasons, axis, _some(rng, np.flatnonzero(worth), SAMPLE), unit)
+    pooled = _pooled(sample, relatives)
+    model = low_rank.fit(pooled, noise) if len(pooled.pixels) else None
+    bands_hit = (~usable[:, damaged]).any(1)[axis.order] if damaged.size else np.zeros(axis.count, bool)
+    everywhere = bands_hit if model is None else bands_hit & ~model.known
+    groups = group_pixels(sample, sample.usable.mean(0) > 0.9, seed=seed) if len(sample.pixels) else PixelGroups(
+        np.zeros((1, axis.count)), np.ones(axis.count, bool)
+    )
+    means = _spectra_to_read(sample, groups, model)
+    library = None
+    if knowledge is not None and "semantic_mapper" not in left_out and everywhere.any():
+        library = library_for(axis, knowledge)
+    retrieve = "graph_processor" not in left_out
+    flat = lit = None
+    if library is not None:
+        flat = read_scene(library, means, ~everywhere, lit=False, retrieve=retrieve)
+        lit = read_scene(library, means, ~everywhere, lit=True, retrieve=retrieve)
+    sources = Sources(everywhere, model, flat, lit)
+    struck = np.flatnonzero((~usable[axis.order][~everywhere]).any(0) & worth) if damaged.size else damaged
+    looked = np.union1d(_some(rng, struck, JUDGED_STRUCK), _some(rng, damaged, JUDGED_SHARED)).astype(np.int64)
+    judged = view_of(cube, reasons, axis, looked, unit)
+    proposals = propose(sources, judged, None if companion is None else companion(judged))
+    context = None
+    if damaged.size:
+        evidence = gather(sources, sample, means, library, noise, companion)
+        context = build(
+            judged, groups.of(judged), proposals, sources, evidence, noise, knowledge, len(groups.centres)
+        )
+    return Study(axis, unit, damaged, noise, groups, sources, judged, proposals, context)
+
+
+def sample_of(cube: Cube, reasons: NDArray[np.uint8], seed: int = 0) -> View:
+    """A seeded sample of a cube's pixels, for the statistics of its relatives."""
+    axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
+    seen = np.isin(reasons.reshape(axis.count, -1), ACCEPTED).sum(0)
+    pixels = np.flatnonzero(repairable(seen, axis.count))
+    return view_of(cube, reasons, axis, _some(np.random.default_rng(seed), pixels, SAMPLE), unit)
+
+
+def _some(rng: np.random.Generator, pixels: NDArray[np.intp], count: int) -> NDArray[np.int64]:
+    chosen = pixels if pixels.size <= count else rng.choice(pixels, count, replace=False)
+    return np.sort(chosen).astype(np.int64)
+
+
+def _pooled(sample: View, relatives: Sequence[View]) -> View:
+    if not relatives:
+        return sample
+    views = [sample, *(_matched(view, sample) for view in relatives)]
+    return replace(
+        sample, pixels=np.concatenate([view.pixels for view in views]),
+        values=np.concatenate([view.values for view in views]), usable=np.concatenate([view.usable for view in views]),
+    )
+
+
+def _matched(view: View, sample: View) -> View:
+    # Another hour's light is a smooth gain: the ratio of the mean spectra, by a low polynomial along the bands.
+    both = (view.usable.mean(0) > 0.5) & (sample.usable.mean(0) > 0.5)
+    if both.sum() < 8:
+        return view
+    mean = [(v.values * v.usable).sum(0) / np.maximum(v.usable.sum(0), 1) for v in (sample, view)]
+    ratio = np.log(np.maximum(mean[0][both], 1e-3) / np.maximum(mean[1][both], 1e-3))
+    x = np.linspace(-1, 1, view.axis.count)
+    gain = np.exp(np.polynomial.Polynomial.fit(x[both], ratio, 3, domain=(-1, 1))(x))
+    return replace(view, values=(view.values * gain).astype(np.float32))
+
+
+def _spectra_to_read(
+    sample: View, groups: PixelGroups, model: low_rank.LowRank | None
+) -> NDArray[np.float64]:
+    """Group means and some single pixels, missing voxels of known bands filled, ``(spectrum, band)``."""
+    some = sample.rows(np.arange(0, len(sample.pixels), max(1, len(sample.pixels) // READ_SPECTRA)))
+    pixels = some.values.astype(np.float64)
+    if model is not None and (~some.usable & model.known).any():
+        pixels = np.where(some.usable | ~model.known, pixels, model.predict(some)[0])
+    return np.concatenate([groups.centres, pixels])
