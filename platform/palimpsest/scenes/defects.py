@@ -78,7 +78,7 @@ def degrade(cube: Cube, case: str, *, seed: int = 0) -> Degraded:
         seed: of all chance; cases b to e share one noise.
 
     Raises:
-        UsageError: no such case.
+        UsageError: no such case, or a wide run outside the cube's bands.
         MissingWavelengths: a wide run named by wavelengths on a cube without them.
     """
     makers = _makers()
@@ -92,7 +92,10 @@ def degrade(cube: Cube, case: str, *, seed: int = 0) -> Degraded:
         np.random.default_rng([seed, _number(case)]), np.random.default_rng([seed, 99]),
     )
     if case.startswith("wide:"):
-        _missing_bands(canvas, wide_bands(cube, case.removeprefix("wide:")))
+        missing = wide_bands(cube, case.removeprefix("wide:"))
+        if not missing.any():
+            raise UsageError("the run lies outside the cube's bands", where=cube.name, got=case, wanted="another run")
+        _missing_bands(canvas, missing)
     else:
         makers[case](canvas)
         if case == "mixed":
@@ -127,9 +130,9 @@ def _makers() -> dict[str, Callable[[_Canvas], None]]:
         "a05": lambda canvas: _noise(canvas, np.full(canvas.sigma.size, 0.05)),
         "a10": lambda canvas: _noise(canvas, np.full(canvas.sigma.size, 0.1)),
         "b": _band_noise,
-        "c": lambda canvas: (_band_noise(canvas), _impulses(canvas, 1 / 3, 0.1))[0],
-        "d": lambda canvas: (_band_noise(canvas), _stripes(canvas, 1 / 3))[0],
-        "e": lambda canvas: (_band_noise(canvas), _dead_lines(canvas, 20))[0],
+        "c": _noise_and_impulses,
+        "d": _noise_and_stripes,
+        "e": _noise_and_dead_lines,
         "f": _short_runs,
         "g": lambda canvas: _missing_voxels(canvas, 0.5),
         "saturated": lambda canvas: _saturate(canvas, 0.25),
@@ -161,6 +164,21 @@ def _noise(canvas: _Canvas, sigma: NDArray[np.float64]) -> None:
 
 def _band_noise(canvas: _Canvas) -> None:
     _noise(canvas, canvas.noise_rng.uniform(0, 0.1, canvas.sigma.size))
+
+
+def _noise_and_impulses(canvas: _Canvas) -> None:
+    _band_noise(canvas)
+    _impulses(canvas, 1 / 3, 0.1)
+
+
+def _noise_and_stripes(canvas: _Canvas) -> None:
+    _band_noise(canvas)
+    _stripes(canvas, 1 / 3)
+
+
+def _noise_and_dead_lines(canvas: _Canvas) -> None:
+    _band_noise(canvas)
+    _dead_lines(canvas, 20)
 
 
 def _some_bands(canvas: _Canvas, count: int) -> NDArray[np.int64]:

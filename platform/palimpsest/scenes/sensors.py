@@ -15,6 +15,8 @@ from palimpsest.cubes import BandTable
 from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -42,11 +44,12 @@ class Spectrometer:
         return BandTable(count=self.centre_nm.size, centre_nm=self.centre_nm, fwhm_nm=self.fwhm_nm)
 
 
-def _even(name: str, first_nm: float, last_nm: float, bands: int, fwhm_nm: float, **more: object) -> Spectrometer:
-    return Spectrometer(
-        name, np.linspace(first_nm, last_nm, bands), np.full(bands, fwhm_nm),
-        is_pushbroom=bool(more.get("is_pushbroom", False)), noise=float(str(more.get("noise", 1.0))),
-    )
+def _even(
+    name: str, first_nm: float, last_nm: float, bands: int, fwhm_nm: float, *, is_pushbroom: bool = False,
+    noise: float = 1.0,
+) -> Spectrometer:
+    centres = np.linspace(first_nm, last_nm, bands)
+    return Spectrometer(name, centres, np.full(bands, fwhm_nm), is_pushbroom=is_pushbroom, noise=noise)
 
 
 def _enmap() -> Spectrometer:
@@ -74,7 +77,7 @@ def spectrometer(sensor: str | Spectrometer | BandTable) -> Spectrometer:
         widths = sensor.with_assumed_fwhm().fwhm_nm
         assert widths is not None
         return Spectrometer("given", sensor.centre_nm, widths)
-    known = {
+    known: dict[str, Callable[[], Spectrometer]] = {
         "aviris": lambda: _even("AVIRIS-like", 365.0, 2496.0, 224, 10.0),
         "enmap": _enmap,
         "emit": lambda: _even("EMIT-like", 381.0, 2493.0, 285, 8.5, is_pushbroom=True, noise=1.5),
