@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palimpsest.codec import stream as container
+from palimpsest.codec.basis import decode_basis, encode_basis
 from palimpsest.codec.planes import decode_table, encode_table
 from palimpsest.codec.quantiser import BLOCK, Pull
 from palimpsest.codec.sampling import Sampling
@@ -180,15 +181,15 @@ def read_spectral(stream: container.Stream, bands: int) -> SpectralLevel:
     mean = (decode_table(parts[0], (1, bands), order=1)[0] << 16) + decode_table(parts[1], (1, bands), order=1)[0]
     weights = decode_table(parts[2], (1, bands), order=1)[0]
     shifts = decode_table(parts[3], (1, components), order=1)[0]
-    basis = decode_table(parts[4], (components, bands), order=0).T
-    return check_loaded(SpectralLevel(mean, weights, np.ascontiguousarray(basis), shifts, step, fraction_bits))
+    basis = decode_basis(parts[4], bands, components)
+    return check_loaded(SpectralLevel(mean, weights, basis, shifts, step, fraction_bits))
 
 
 def _pack_spectral(level: SpectralLevel) -> bytes:
     return _pack_parts([
         encode_table(level.mean[None] >> 16, order=1), encode_table(level.mean[None] & 0xFFFF, order=1),
         encode_table(level.weights[None], order=1), encode_table(level.shifts[None], order=1),
-        encode_table(level.basis.T, order=0),
+        encode_basis(level.basis),
     ])
 
 
