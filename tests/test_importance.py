@@ -1,0 +1,105 @@
+"""The importance map: where a decision hangs, nowhere else; uniform where nothing is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from palimpsest.cubes import BandTable, Cube
+from palimpsest.errors import UsageError
+from palimpsest.knowledge.identify import identify
+from palimpsest.knowledge.importance import LARGEST_PALETTE, importance_map
+from palimpsest.knowledge.release import load
+from palimpsest.spectra import resample
+
+
+@pytest.fixture(scope="module")
+def knowledge():
+    return load()
+
+
+@pytest.fixture(scope="module")
+def scene(knowledge):
+    """Left half calcite, right half green vegetation, with noise; 16 x 24 pixels."""
+    centre = np.arange(400.3, 2480, 10)
+    bands = BandTable(centre.size, centre, np.full(centre.size, 10.0))
+    chosen = [next(m for m in knowledge.materials if m.extra.get("notation") == name)
+              for name in ("calcite", "vegetation_green")]
+    seen = resample(np.stack([m.spectrum for m in chosen]), knowledge.grid_nm, centre, bands.fwhm_nm)
+    which = np.repeat(np.arange(2), 12)[None].repeat(16, axis=0)
+    rng = np.random.default_rng(4)
+    data = seen[which].transpose(2, 0, 1) * rng.uniform(0.6, 1.0, (16, 24)) * rng.normal(1, 0.01, (centre.size, 16, 24))
+    return Cube(np.rint(data * 10000).astype(np.int16), bands, scale=1e-4, units="reflectance", name="halves")
+
+
+def test_bands_of_a_pixels_features_weigh_more_than_the_rest(scene, knowledge):
+    found = importance_map(scene, knowledge, 1.0)
+    weights, labels, centre = found.weights(), identify(scene, knowledge).labels, scene.bands.centre_nm
+    for label in np.unique(labels[:, :12]):
+        if not label:
+            continue
+        feature = max(knowledge.materials[label - 1].features, key=lambda one: one.weight)
+        inside = (centre >= feature.left_nm[0]) & (centre <= feature.right_nm[1])
+        mine = weights[:, labels == label].mean(axis=1)
+        assert mine[inside].mean() > 2 * mine[~inside].mean()
+    assert len(np.unique(found.index)) > 1, "stone and leaf do not hang on the same bands"
+
+
+def test_the_map_is_cheap_to_send_and_cites_its_release(scene, knowledge):
+    found = importance_map(scene, knowledge, 0.5)
+    assert len(found.profiles) <= LARGEST_PALETTE
+    np.testing.assert_allclose((found.profiles**2).mean(axis=1), 1.0)
+    assert found.release == knowledge.release
+    assert found.note
+
+
+def test_strength_goes_from_nothing_to_all(scene, knowledge):
+    assert importance_map(scene, knowledge, 0.0).is_uniform
+    spread = [np.log(importance_map(scene, knowledge, s).profiles).std() for s in (0.25, 0.5, 1.0)]
+    assert spread[0] < spread[1] < spread[2]
+    with pytest.raises(UsageError, match="strength"):
+        importance_map(scene, knowledge, 1.5)
+
+
+def test_without_wavelengths_or_units_the_map_is_uniform_and_says_so(scene, knowledge):
+    blind = importance_map(replace(scene, bands=BandTable(scene.bands.count)), knowledge, 0.5)
+    assert blind.is_uniform
+    assert "wavelengths" in blind.note
+    unknown = importance_map(replace(scene, scale=1.0, units=""), knowledge, 0.5)
+    assert unknown.is_uniform
+    assert "reflectance" in unknown.note
+
+
+def test_opaque_windows_and_experts_priorities_count(scene, knowledge):
+    centre = scene.bands.centre_nm
+    opaque = (centre > 1810) & (centre < 1930)
+    found = importance_map(scene, knowledge, 1.0)
+    assert found.profiles[:, opaque].mean() < 0.2 * found.profiles.mean()
+    wanted = (centre > 1500) & (centre < 1700)
+    asked = importance_map(scene, replace(knowledge, priorities=((1500.0, 1700.0, 4.0),)), 1.0)
+    ratio = asked.profiles / found.profiles
+    assert ratio[:, wanted].mean() > 2 * ratio[:, ~wanted].mean()
+
+
+def test_nodata_and_single_pixels_have_positive_finite_weights(scene, knowledge):
+    data = scene.data.copy()
+    data[:, 0, 0] = -9999
+    for cube in (replace(scene, data=data, nodata=-9999.0), replace(scene, data=scene.data[:, :1, :1])):
+        weights = importance_map(cube, knowledge, 0.5).weights()
+        assert np.isfinite(weights).all()
+        assert (weights > 0).all()
+
+
+def test_a_material_added_to_the_release_changes_the_map(scene, knowledge):
+    source = next(m for m in knowledge.materials if m.extra.get("notation") == "calcite")
+    feature = replace(source.features[0], left_nm=(1500.0, 1540.0), right_nm=(1680.0, 1720.0), constraints={})
+    added = replace(source, iri="https://example.org/new", label="new", features=(feature,), constraints={})
+    more = replace(knowledge, materials=(*knowledge.materials, added))
+    changed = identify(scene, more).labels != identify(scene, knowledge).labels
+    before, after = (importance_map(scene, base, 1.0).weights() for base in (knowledge, more))
+    inside = (scene.bands.centre_nm > 1500) & (scene.bands.centre_nm < 1720)
+    if changed.any():
+        assert after[inside][:, changed].mean() > before[inside][:, changed].mean()
+    assert not np.array_equal(before, after)
