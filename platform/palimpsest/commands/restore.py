@@ -1,0 +1,161 @@
+"""``palimpsest restore``: bring back what compression and defects took; say why."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palimpsest.commands import add_json, note, print_result
+from palimpsest.errors import CubeRefused, FormatError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import Cube
+    from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.result import Restoration
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH",
+                        help="input and output; with --group: inputs and the output folder")
+    parser.add_argument("--group", action="store_true", help="restore several cubes together")
+    parser.add_argument("--mask", type=Path, help="uint8 cube, 1 = usable (ENVI or .npy in band, row, col)")
+    parser.add_argument("--knowledge", default=None, help="folder, built release, id, or 'none'")
+    parser.add_argument("--provenance", type=Path, help="SQLite file that answers `explain` afterwards")
+    parser.add_argument("--provenance-full", action="store_true", help="store every exact contribution in it")
+    parser.add_argument("--weights", type=Path, help="another integrator (.safetensors)")
+    parser.add_argument("--leave-out", action="append", default=[], metavar="PART",
+                        help="do without a part of the integrator (to see what it is worth)")
+    parser.add_argument("--no-edges", action="store_true", help="remove the edges of the graph")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Restore, write, and print what was done."""
+    *inputs, out = options.paths
+    if not inputs or (len(inputs) > 1 and not options.group):
+        raise UsageError("restore takes one input and one output", got=f"{len(options.paths)} paths",
+                         wanted="IN OUT, or IN... OUTDIR --group")
+    if options.group and (options.mask or options.provenance):
+        raise UsageError("--mask and --provenance go with a single cube", wanted="restore IN OUT")
+    started = time.perf_counter()
+    knowledge = _knowledge(options.knowledge)
+    opened = [open_input(path) for path in inputs]
+    if options.group:
+        answer = _group(options, opened, inputs, out, knowledge)
+    else:
+        answer = _single(options, opened[0], inputs[0], out, knowledge)
+    answer["seconds"] = round(time.perf_counter() - started, 2)
+    print_result(answer, as_json=options.json)
+    return 0
+
+
+def open_input(path: Path) -> tuple[Cube, bool]:
+    """A cube with its defects marked, and whether it comes from a lossy stream."""
+    from palimpsest.cubes.preprocess import mark_defects
+
+    if path.suffix == ".plm":
+        from palimpsest.codec.decoder import decode, error_model
+
+        return mark_defects(decode(path)), error_model(path).bound != 0
+    from palimpsest.formats import read
+
+    return mark_defects(read(path)), False
+
+
+def read_mask(path: Path, cube: Cube) -> NDArray[np.bool_]:
+    """A mask file: True = usable, ``(band, row, col)``.
+
+    Raises:
+        FormatError: not a uint8 or bool array.
+        CubeRefused: another shape than the cube's.
+    """
+    import numpy as np
+
+    if path.suffix == ".npy":
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise FormatError("not a mask", where=path, wanted=".npy of uint8 (band, row, col)") from error
+    else:
+        from palimpsest.formats import read
+
+        values = np.asarray(read(path).data)
+    if values.dtype.kind not in "bu":
+        raise FormatError("not a mask", where=path, got=values.dtype.name, wanted="uint8, 1 = usable")
+    if values.shape != cube.data.shape:
+        raise CubeRefused("mask of another shape", where=path, got=values.shape, wanted=tuple(cube.data.shape))
+    return np.asarray(values != 0)
+
+
+def _knowledge(name: str | None) -> KnowledgeBase | None:
+    if name == "none":
+        return None
+    from palimpsest.knowledge.release import load
+
+    return load(name)
+
+
+def _single(
+    options: argparse.Namespace, opened: tuple[Cube, bool], path: Path, out: Path, knowledge: KnowledgeBase | None
+) -> dict[str, object]:
+    from palimpsest.formats import write
+    from palimpsest.restoration.restorer import restore
+
+    cube, is_decoded = opened
+    mask = None if options.mask is None else read_mask(options.mask, cube)
+    result = restore(
+        cube, knowledge=knowledge, mask=mask, weights=options.weights, parts_left_out=tuple(options.leave_out),
+        edges=not options.no_edges, is_decoded=is_decoded,
+    )
+    write(result.restored, out)
+    answer = _report(result) | {"out": str(out)}
+    if options.provenance is not None:
+        from palimpsest.provenance.record import Origin, write_provenance
+
+        settings = {
+            "parts_left_out": list(options.leave_out), "edges": not options.no_edges, "is_decoded": is_decoded,
+            "mask": mask is not None,
+        }
+        origin = Origin.of_file(path, settings)
+        answer["restoration"] = write_provenance(result, options.provenance, origin, full=options.provenance_full)
+        answer["provenance"] = str(options.provenance)
+    return answer
+
+
+def _group(
+    options: argparse.Namespace, opened: list[tuple[Cube, bool]], inputs: list[Path], out: Path,
+    knowledge: KnowledgeBase | None,
+) -> dict[str, object]:
+    from palimpsest.formats import write
+    from palimpsest.restoration.group import restore_group
+
+    names = [path.stem for path in inputs]
+    if len(set(names)) != len(names):
+        raise UsageError("two inputs of one name would overwrite each other", got=", ".join(names))
+    results = restore_group(
+        [cube for cube, _ in opened], knowledge=knowledge, weights=options.weights,
+        parts_left_out=tuple(options.leave_out), edges=not options.no_edges, are_decoded=[lossy for _, lossy in opened],
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    for path, result in zip(inputs, results, strict=True):
+        suffix = ".hdr" if path.suffix in ("", ".plm", ".img", ".dat", ".bsq", ".bil", ".bip") else path.suffix
+        write(result.restored, out / f"{path.stem}{suffix}")
+    return {"out": str(out), "cubes": [_report(result) for result in results]}
+
+
+def _report(result: Restoration) -> dict[str, object]:
+    remark = result.report.get("remark")
+    if remark:
+        note(f"{result.decoded.name}: {remark}")
+    return {
+        "name": result.decoded.name, "restored_voxels": int(result.changed.size), "exact": result.is_exact(),
+        "quantum": result.quantum, "decisions": len(result.decisions), "release": result.release, "model": result.model,
+        **{key: result.report[key] for key in ("unrestored_voxels", "sources", "remark") if key in result.report},
+    }
