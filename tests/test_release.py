@@ -65,8 +65,9 @@ def test_the_packaged_release_has_every_material_of_the_rule_base():
 
 def test_loading_imports_neither_rdflib_nor_torch_and_takes_under_a_second():
     code = (
-        "import sys, time; start = time.perf_counter(); from palimpsest.knowledge.release import load; load(); "
-        "taken = time.perf_counter() - start; assert not {'rdflib', 'torch', 'pyshacl'} & set(sys.modules); "
+        # processor time: the machine may be busy with other things
+        "import sys, time; start = time.process_time(); from palimpsest.knowledge.release import load; load(); "
+        "taken = time.process_time() - start; assert not {'rdflib', 'torch', 'pyshacl'} & set(sys.modules); "
         "assert taken < 1, taken"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
