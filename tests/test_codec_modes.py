@@ -194,3 +194,25 @@ def test_contradictory_settings_are_refused():
     for how in ({"bpppc": 0.0}, {"mode": "bound", "max_error": -1.0}, {"keep_labels": True}):
         with pytest.raises(UsageError):
             encode(cube, EncodeSettings(strength=0, **how))
+
+
+def test_a_decoded_value_never_turns_into_nodata_by_chance(tmp_path):
+    whole = made(8, 24, 24)
+    common = int(np.bincount((whole.data.astype(int) - whole.data.min()).ravel()).argmax() + whole.data.min())
+    data = np.where(whole.data == common, common + 1, whole.data).astype(np.int16)
+    data[:, :3] = common
+    decoded, _ = round_trip(Cube(data, whole.bands, nodata=float(common)), tmp_path, bpppc=2.0)
+    assert np.array_equal(decoded.data == common, data == common)
+
+
+def test_dead_voxels_cost_nothing_and_keep_their_reason(tmp_path):
+    whole = made(16, 40, 40)
+    data, reasons = whole.data.copy(), np.zeros(whole.shape, np.uint8)
+    data[4, :, 10:13] = 32000
+    reasons[4, :, 10:13] = 4
+    decoded, report = round_trip(Cube(data, whole.bands, reasons=reasons), tmp_path, bpppc=1.0)
+    assert np.array_equal(decoded.reasons, reasons)
+    _, plain = round_trip(whole, tmp_path, bpppc=1.0)
+    assert report.psnr_db > plain.psnr_db - 1.0
+    exact, _ = round_trip(Cube(data, whole.bands, reasons=reasons), tmp_path, mode="lossless")
+    assert np.array_equal(exact.data, data)

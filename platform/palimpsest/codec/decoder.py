@@ -13,8 +13,9 @@ import numpy as np
 from palimpsest.codec import header, layers
 from palimpsest.codec import stream as container
 from palimpsest.codec.models import model_by_hash
+from palimpsest.codec.sampling import is_void
 from palimpsest.codec.tile import TileCoder, TilePlan
-from palimpsest.cubes import Cube, Georeference, Window
+from palimpsest.cubes import Cube, Georeference, Reason, Window
 from palimpsest.errors import StreamCorrupt, UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +134,22 @@ class _Decoder:
         if target.row1 > rows or target.col1 > cols:
             raise UsageError("window beyond the cube", got=str(target), wanted=f"0:{rows},0:{cols}")
         data = self._coarse(level, chosen) if level else self._whole(target, chosen)
-        return self._cube(data, chosen, target, level)
+        return replace(self._cube(data, chosen, target, level), reasons=self._all_reasons(chosen, target, level))
+
+    def _all_reasons(self, chosen: NDArray[np.intp], target: Window, level: int) -> NDArray[np.uint8] | None:
+        """Reasons that the values cannot tell by themselves, ``(band, row, col)``; None when there are none."""
+        if not any(kind == container.MASK for kind, _ in self.stream.sections):
+            return None
+        _, rows, cols = self.plan.shape
+        reach = 1 << level
+        out = np.zeros((chosen.size, -(-rows // reach), -(-cols // reach)), np.uint8)
+        for at, window in enumerate(self.plan.windows):
+            part = self._reasons(at, window)[chosen][:, ::reach, ::reach]
+            row, col = window.row0 // reach, window.col0 // reach
+            out[:, row : row + part.shape[1], col : col + part.shape[2]] = part
+        if level == 0:
+            out = np.ascontiguousarray(out[(slice(None), *target.slices)])
+        return out if (~np.isin(out, (0, Reason.NODATA, Reason.NOT_FINITE))).any() else None
 
     def _whole(self, target: Window, chosen: NDArray[np.intp]) -> NDArray[np.generic]:
         out = np.empty((chosen.size, target.rows, target.cols), self.plan.sampling.dtype)
@@ -160,7 +176,9 @@ class _Decoder:
             values = self._exact(at, integers, reasons, plan.exact_bound)
         else:
             integers = self._refined(at, window, integers, computed)
-            values = header.put_back(sampling.stored(integers), reasons[computed], plan.nodata)
+            values = header.put_back(
+                sampling.stored(integers), reasons[computed], plan.nodata, is_exact=False
+            )
         if all_bands or needs_all:
             self._check_hash(at, values)
         return values if not needs_all else values[chosen]
@@ -203,8 +221,8 @@ class _Decoder:
             every = np.ones(base.shape, bool)
             bits = layers.decode_exact(data, base, every, bound, layers.FLOAT_LIMITS)
             return layers.unordered_bits(bits).astype(sampling.dtype)
-        exact = layers.decode_exact(data, integers, reasons == 0, bound, sampling.limits)
-        return header.put_back(sampling.stored(exact), reasons, self.plan.nodata)
+        exact = layers.decode_exact(data, integers, ~is_void(reasons), bound, sampling.limits)
+        return header.put_back(sampling.stored(exact), reasons, self.plan.nodata, is_exact=True)
 
     def _check_hash(self, at: int, values: NDArray[np.generic]) -> None:
         got = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()[: container.HASH]
@@ -225,7 +243,9 @@ class _Decoder:
             scaled = np.rint(planes.astype(np.float64) / gain).astype(np.int32)
             integers = self.spectral.synthesise(scaled, chosen)
             reasons = self._reasons(at, window)[chosen][:, ::reach, ::reach]
-            values = header.put_back(self.plan.sampling.stored(integers), reasons, self.plan.nodata)
+            values = header.put_back(
+                self.plan.sampling.stored(integers), reasons, self.plan.nodata, is_exact=False
+            )
             row, col = window.row0 // reach, window.col0 // reach
             out[:, row : row + values.shape[1], col : col + values.shape[2]] = values
         return out

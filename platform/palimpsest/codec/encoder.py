@@ -17,11 +17,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import header, layers, spectral
+from palimpsest.codec import header, layers, rate, spectral
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.models import load_model
 from palimpsest.codec.quantiser import BLOCK, GAIN_STEPS, NEUTRAL
-from palimpsest.codec.sampling import filled_spectra, sampling_of, smooth_over, void_reasons
+from palimpsest.codec.sampling import (
+    filled_spectra,
+    is_hollow,
+    is_void,
+    sampling_of,
+    smooth_over,
+    voxel_reasons,
+)
 from palimpsest.codec.stream import HASH, LABELS, WHOLE, pack
 from palimpsest.codec.tile import TileCode, TileCoder, level_count
 from palimpsest.cubes.window import tiles
@@ -37,7 +44,6 @@ if TYPE_CHECKING:
 
 TILE = 512
 RATE_TOLERANCE = 0.01
-MOST_ENCODINGS = 12
 BASE_BPPPC = 0.05  # of the reconstruction below the exact layer: measured best on four scenes among 0 to 0.5
 EXACT_MODES = ("bound", "lossless")
 
@@ -49,7 +55,7 @@ class EncodedTile:
     Args:
         window: where it lies.
         code: spatial levels.
-        mask: void reasons, deflated; empty where none is void.
+        mask: reasons, deflated; empty where every voxel is good.
         gains: half octaves a block, or None.
         decoded: integers that the decoder will give, before void voxels are put back, ``(band, row, col)``.
         exact: the exact layer's section, or empty.
@@ -138,10 +144,15 @@ class Encoder:
         return dead
 
     def samples(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Integers of a window and which of its voxels are void, ``(band, row, col)``."""
-        void = void_reasons(self.cube, window) != 0
+        """Integers of a window and which of its voxels teach and cost nothing, ``(band, row, col)``."""
+        void = is_hollow(voxel_reasons(self.cube, window))
         values = np.asarray(self.cube.data[(slice(None), *window.slices)])
         return self.sampling.integers(values), void
+
+    def promised(self, window: Window) -> NDArray[np.bool_]:
+        """Voxels whose error counts: in rate mode dead ones do not, ``(band, row, col)``."""
+        reasons = voxel_reasons(self.cube, window)
+        return ~(is_hollow(reasons) if self.settings.mode == "rate" else is_void(reasons))
 
     def encode(self, step: float, *, exact: int | None = None) -> Encoding:
         """Encode everything at one quantiser step.
@@ -156,18 +167,34 @@ class Encoder:
 
     def at_rate(self, bpppc: float, *, tolerance: float = RATE_TOLERANCE) -> Encoding:
         """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached."""
-        return _at_rate(self, bpppc, tolerance)
+        start = self._first_step(bpppc)
+        return rate.search(self.encode, start, bpppc, self.cube.shape.voxels, tolerance, self.cube.name)
+
+    def step_near(self, bpppc: float) -> float:
+        """A step near a rate, by two cheap encodings; exactness does not matter here."""
+        step = self._first_step(bpppc)
+        for _ in range(2):
+            ratio = 8 * len(self.encode(step).data) / self.cube.shape.voxels / bpppc
+            if ratio < 1.5:
+                break
+            step *= min(8.0, ratio**1.5)
+        return step
+
+    def _first_step(self, bpppc: float) -> float:
+        if self.statistics.count == 0:
+            return 1.0
+        return rate.first_step(self.statistics.covariance * np.outer(self.weights, self.weights), bpppc)
 
     def _tile(self, window: Window, level: spectral.SpectralLevel, exact: int | None) -> EncodedTile:
         integers, void = self.samples(window)
-        reasons = void_reasons(self.cube, window)
+        reasons = voxel_reasons(self.cube, window)
         values = filled_spectra(integers, void, level.mean.astype(np.float64))
         planes = smooth_over(level.analyse(values), void.all(axis=0))
         gains = None if self.importance is None else _gain_steps(self.importance, window)
         code, rebuilt = self.coder.encode(planes, level.fraction_bits, gains)
         decoded = np.clip(level.synthesise(rebuilt), *self.sampling.limits)
         tile = EncodedTile(window, code, header.pack_mask(reasons), gains, decoded)
-        return tile if exact is None else self._with_exact(tile, integers, void, exact)
+        return tile if exact is None else self._with_exact(tile, integers, is_void(reasons), exact)
 
     def _with_exact(
         self, tile: EncodedTile, integers: NDArray[np.int64], void: NDArray[np.bool_], bound: int
@@ -185,8 +212,10 @@ class Encoder:
         """What the decoder will give for a tile, stored values, void voxels put back."""
         if self.sampling.is_float and self.settings.mode == "lossless" and tile.exact:
             return layers.unordered_bits(tile.decoded).astype(self.cube.data.dtype)
-        reasons = void_reasons(self.cube, tile.window)
-        return header.put_back(self.sampling.stored(tile.decoded), reasons, self.cube.nodata)
+        reasons = voxel_reasons(self.cube, tile.window)
+        return header.put_back(
+            self.sampling.stored(tile.decoded), reasons, self.cube.nodata, is_exact=bool(tile.exact)
+        )
 
     def packed(
         self, level: spectral.SpectralLevel, coded: tuple[EncodedTile, ...], *,
@@ -208,7 +237,7 @@ def _largest(cube: Cube, windows: list[Window]) -> float:
         return 0.0
     largest = 0.0
     for window in windows:
-        usable = void_reasons(cube, window) == 0
+        usable = ~is_void(voxel_reasons(cube, window))
         values = np.abs(np.asarray(cube.data[(slice(None), *window.slices)]))[usable]
         largest = max(largest, float(values.max(initial=0)))
     return largest
@@ -292,7 +321,7 @@ def _as_float32(cube: Cube) -> Cube:
 
 def _exactly(encoder: Encoder) -> Encoding:
     """The bound and lossless modes: a cheap reconstruction, then the exact layer."""
-    step = _step_for(encoder, BASE_BPPPC)
+    step = encoder.step_near(BASE_BPPPC)
     bound = encoder.settings.max_error or 0.0
     integer_bound = 0
     if encoder.settings.mode == "bound":
@@ -306,79 +335,10 @@ def _exactly(encoder: Encoder) -> Encoding:
     return encoding
 
 
-def _step_for(encoder: Encoder, bpppc: float) -> float:
-    """A step near a rate, by two cheap encodings; exactness does not matter here."""
-    step = _first_step(encoder, bpppc)
-    voxels = encoder.cube.shape.voxels
-    for _ in range(2):
-        rate = 8 * len(encoder.encode(step).data) / voxels
-        if rate < 1.5 * bpppc:
-            return step
-        step *= min(8.0, (rate / bpppc) ** 1.5)
-    return step
-
-
-def _first_step(encoder: Encoder, bpppc: float) -> float:
-    """Reverse water-filling on the eigenvalues: the step at which theory predicts the rate."""
-    scale = np.outer(encoder.weights, encoder.weights)
-    values = np.maximum(np.linalg.eigvalsh(encoder.statistics.covariance * scale), 1e-12)
-    bands = len(values)
-    low, high = -30.0, 60.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        bits = 0.5 * np.maximum(0, np.log2(values) - middle).sum() / bands
-        low, high = (middle, high) if bits > bpppc else (low, middle)
-    return float(math.sqrt(12 * 2.0**low)) if encoder.statistics.count else 1.0
-
-
-def _at_rate(encoder: Encoder, bpppc: float, tolerance: float) -> Encoding:
-    """The encoding nearest under or at the target, by regula falsi on the logarithms of step and rate."""
-    voxels = encoder.cube.shape.voxels
-    step = _first_step(encoder, bpppc)
-    below: tuple[float, float, Encoding] | None = None  # log step, log rate: too cheap
-    above: tuple[float, float, Encoding] | None = None
-    target = math.log(bpppc)
-    best: Encoding | None = None
-    for _ in range(MOST_ENCODINGS):
-        encoding = encoder.encode(step)
-        rate = math.log(8 * len(encoding.data) / voxels)
-        if best is None or abs(rate - target) < abs(math.log(8 * len(best.data) / voxels) - target):
-            best = encoding
-        if abs(rate - target) < tolerance:
-            return encoding
-        if rate > target:
-            above = (math.log(step), rate, encoding)
-        else:
-            below = (math.log(step), rate, encoding)
-        step = math.exp(_next_log_step(below, above, math.log(step), rate - target))
-        if not 1e-6 < step < 2.0**38:
-            break
-    assert best is not None
-    reached = 8 * len(best.data) / voxels
-    if reached > bpppc * (1 + max(0.03, tolerance)):
-        raise PromiseBroken(
-            "the rate cannot be reached: head and spectral level alone are larger", where=encoder.cube.name,
-            got=f"{reached:.4f} bpppc", wanted=f"{bpppc} bpppc",
-        )
-    return best
-
-
-def _next_log_step(
-    below: tuple[float, float, Encoding] | None, above: tuple[float, float, Encoding] | None, at: float, excess: float
-) -> float:
-    """Where to try next: along the secant while both sides are known, and never closer to a side than a tenth."""
-    if below is None or above is None:
-        return at + max(-1.5, min(1.5, 1.3 * excess))
-    slope = (below[0] - above[0]) / (below[1] - above[1])
-    wanted = at - excess * slope if slope < 0 else (below[0] + above[0]) / 2
-    margin = 0.05 * (below[0] - above[0])
-    return min(max(wanted, above[0] + margin), below[0] - margin)
-
-
 def _largest_error(encoder: Encoder, encoding: Encoding) -> float:
     worst = 0.0
     for tile in encoding.tiles:
-        usable = void_reasons(encoder.cube, tile.window) == 0
+        usable = encoder.promised(tile.window)
         before = np.asarray(encoder.cube.data[(slice(None), *tile.window.slices)])[usable].astype(np.float64)
         after = encoder.stored(tile)[usable].astype(np.float64)
         worst = max(worst, float(np.abs(before - after).max(initial=0)))
@@ -388,7 +348,7 @@ def _largest_error(encoder: Encoder, encoding: Encoding) -> float:
 def _report(encoder: Encoder, encoding: Encoding, kept: float | None) -> EncodeReport:
     square, count, peak = 0.0, 0, -math.inf
     for tile in encoding.tiles:
-        usable = void_reasons(encoder.cube, tile.window) == 0
+        usable = encoder.promised(tile.window)
         before = np.asarray(encoder.cube.data[(slice(None), *tile.window.slices)])[usable].astype(np.float64)
         after = encoder.stored(tile)[usable].astype(np.float64)
         square += float(((before - after) ** 2).sum())

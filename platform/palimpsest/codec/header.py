@@ -243,7 +243,7 @@ def read_georeference(head: Mapping[str, Any]) -> Georeference | None:
 
 
 def pack_mask(reasons: NDArray[np.uint8]) -> bytes:
-    """Void reasons ``(band, row, col)`` deflated; empty where there are none."""
+    """Reasons ``(band, row, col)`` deflated; empty where there are none."""
     if not reasons.any():
         return b""
     changes = reasons.copy()
@@ -264,13 +264,21 @@ def unpack_mask(data: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def put_back(
-    values: NDArray[np.generic], reasons: NDArray[np.uint8], nodata: float | None
+    values: NDArray[np.generic], reasons: NDArray[np.uint8], nodata: float | None, *, is_exact: bool
 ) -> NDArray[np.generic]:
-    """Stored values with nodata (NaN in floating point where there is no such value) where voxels are void."""
-    if not reasons.any():
+    """Stored values with nodata (NaN in floating point where there is no such value) where voxels are void.
+
+    Where values are not exact, an integer that is nodata by chance moves by one: it must not turn into a hole.
+    """
+    by_chance = np.zeros(values.shape, bool)
+    if nodata is not None and values.dtype.kind in "iu" and not is_exact:
+        by_chance = (values == nodata) & (reasons != Reason.NODATA)
+    if not reasons.any() and not by_chance.any():
         return values
     void = math.nan if values.dtype.kind == "f" else 0.0
     out = values.copy()
+    if nodata is not None:
+        out[by_chance] = nodata - 1 if nodata > 0 else nodata + 1
     out[reasons == Reason.NODATA] = void if nodata is None else nodata
     out[reasons == Reason.NOT_FINITE] = void
     return out

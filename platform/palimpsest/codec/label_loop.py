@@ -15,7 +15,7 @@ import numpy as np
 
 from palimpsest.codec import refinement
 from palimpsest.codec.refinement import LADDER, Corrections, Rung, band_steps
-from palimpsest.codec.sampling import void_reasons
+from palimpsest.codec.sampling import voxel_reasons
 from palimpsest.errors import PromiseBroken
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _corrections(
     integers, _ = encoder.samples(tile.window)
     original = integers.reshape(bands, -1).T
     base = tile.decoded.reshape(bands, -1).T
-    void = void_reasons(encoder.cube, tile.window).reshape(bands, -1).T != 0
+    void = voxel_reasons(encoder.cube, tile.window).reshape(bands, -1).T != 0
     wanted = truth.codes[labels.ravel()]
     asker = _Asker(encoder.cube, encoder.sampling, judge)
     every = np.arange(labels.size)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FLOAT_DIGITS = 22  # binary digits that floating-point values keep below their largest
 VOID = (Reason.NODATA, Reason.NOT_FINITE)
+HOLLOW = (*VOID, Reason.DEAD, Reason.IMPULSE, Reason.SATURATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +74,30 @@ def sampling_of(cube: Cube, largest: float, max_error: float | None) -> Sampling
     return Sampling(cube.data.dtype.name, quantum)
 
 
-def void_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:
-    """Reason of each voxel of a window that stands for nothing, else 0; ``(band, row, col)`` uint8."""
+def voxel_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:
+    """Reason of each voxel of a window that is not to be believed, else 0; ``(band, row, col)`` uint8.
+
+    Bad bands are told by the band table, not here.
+    """
     part = cube.window(window)
     data = np.asarray(part.data)
-    reasons = np.zeros(data.shape, np.uint8)
-    if part.reasons is not None:
-        reasons = np.where(np.isin(part.reasons, VOID), part.reasons, 0).astype(np.uint8)
+    reasons = np.zeros(data.shape, np.uint8) if part.reasons is None else np.array(part.reasons, np.uint8)
     if part.nodata is not None and not math.isnan(part.nodata):
         reasons[data == np.asarray(part.nodata).astype(data.dtype)] = Reason.NODATA
     if data.dtype.kind == "f":
         is_nodata = part.nodata is not None and math.isnan(part.nodata)
         reasons[~np.isfinite(data)] = Reason.NODATA if is_nodata else Reason.NOT_FINITE
     return reasons
+
+
+def is_void(reasons: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Voxels that hold no number at all."""
+    return np.isin(reasons, VOID)
+
+
+def is_hollow(reasons: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Voxels whose number says nothing of the scene: bits spent on them would be wasted."""
+    return np.isin(reasons, HOLLOW)
 
 
 def filled_spectra(
