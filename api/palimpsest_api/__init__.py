@@ -1,1 +1,1 @@
-"""The REST service and its page."""
+"""The REST service and its page. ``palimpsest_api.main:create_app`` is the application factory."""

@@ -141,6 +141,15 @@ def stop(session: Session, lease: Lease) -> None:
         _end(session, job, DISMISSED, "dismissed while it ran")
 
 
+def give_back(session: Session, lease: Lease, why: str) -> None:
+    """Let go of a job that was not finished; another attempt may begin at once."""
+    job = session.get(Job, lease.job_id)
+    if job is not None and job.fence == lease.fence and job.status == RUNNING:
+        job.lease_until = job.updated = now()
+        job.message = why
+        _tell(session, job.id, "given back", job.progress, why)
+
+
 def cancel(session: Session, job_id: str) -> Job:
     """Ask a job to stop; one that no worker holds ends at once. A job that has ended stays as it is."""
     job = get(session, job_id)

@@ -29,13 +29,14 @@ def restore_again(cube: Cube, row: RestorationRow) -> Restoration:
         ModelMissing: the weights that are installed are others.
         FormatError: restored together with other cubes, which a single file does not hold.
     """
+    from palimpsest.cubes.preprocess import mark_defects
     from palimpsest.restoration.restorer import restore
 
     if row.settings.get("group"):
         raise FormatError("restored together with other cubes: it cannot be made again from one input",
                           where=row.name, wanted="a file of `restore --group --provenance-full`")
     again = restore(
-        cube, knowledge=_release(row.release), mask=_mask(row),
+        mark_defects(cube), knowledge=_release(row.release), mask=_mask(row),
         parts_left_out=tuple(row.settings.get("parts_left_out", ())), edges=bool(row.settings.get("edges", True)),
         is_decoded=bool(row.settings.get("is_decoded", False)),
     )

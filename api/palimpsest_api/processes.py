@@ -1,0 +1,65 @@
+"""What may be asked of the processes: the same choices as on the command line; inputs are ids, never paths."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from palimpsest.codec.contract import EncodeSettings
+
+Name = Field(pattern=r"^(cube|artifact)-[0-9a-f]{16}$")
+# 'active', 'packaged', 'none', the number of a published release, or (the beginning of) its hash; never a path.
+Release = Field("active", pattern=r"^(active|packaged|none|[0-9]{1,7}|[0-9a-f]{8,64})$")
+
+
+class CompressRequest(BaseModel):
+    """A cube to a stream: a rate, an error bound, or every bit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cube: str = Name
+    mode: Literal["rate", "bound", "lossless"] = "rate"
+    bpppc: float | None = Field(None, gt=0, le=64)
+    max_error: float | None = Field(None, ge=0)
+    keep: Literal["labels"] | None = None
+    knowledge: str = Release
+    strength: float = Field(0.5, ge=0, le=1)
+    effort: int = Field(5, ge=1, le=9)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.mode == "bound") != (self.max_error is not None):
+            raise ValueError("max_error goes with mode 'bound', and mode 'bound' needs it")
+        if self.mode != "rate" and (self.bpppc is not None or self.keep is not None):
+            raise ValueError("bpppc and keep go with mode 'rate'")
+        if self.keep is not None and self.knowledge == "none":
+            raise ValueError("labels cannot be kept without knowledge")
+        return self
+
+    def settings(self) -> EncodeSettings:
+        """As the encoder wants them."""
+        keeps = self.keep == "labels"
+        rate = self.bpppc if self.bpppc is not None or keeps or self.mode != "rate" else 0.5
+        strength = 0.0 if self.knowledge == "none" else self.strength
+        return EncodeSettings(
+            mode=self.mode, bpppc=rate, max_error=self.max_error, strength=strength, effort=self.effort,
+            keep_labels=keeps,
+        )
+
+
+class RestoreRequest(BaseModel):
+    """A cube or stream to a restored cube; ``full`` stores every exact contribution, so that a click is answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: str = Name
+    knowledge: str = Release
+    full: bool = True
+
+
+class EvaluateRequest(BaseModel):
+    """One cube against another."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reference: str = Name
+    test: str = Name

@@ -1,0 +1,73 @@
+"""Releases of the ontologies, and the graph of one."""
+
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from fastapi import APIRouter, Path
+
+from palimpsest.errors import UnknownTerm
+from palimpsest_api.auth import Reader
+
+router = APIRouter(prefix="/v1/releases", tags=["releases"])
+
+ReleaseId = Path(pattern=r"^(active|packaged|[0-9]{1,7}|[0-9a-f]{8,64})$")
+
+
+@router.get("")
+def catalogue(caller: Reader) -> dict[str, Any]:
+    """Published releases, oldest first, and which is active; the packaged one is always there."""
+    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.store import Store
+
+    store = Store()
+    packaged = load("packaged")
+    return {
+        "active": store.active(),
+        "packaged": {"release": packaged.release, "version": packaged.version},
+        "published": [asdict(one) for one in store.published()],
+    }
+
+
+@router.get("/{release_id}")
+def show(caller: Reader, release_id: str = ReleaseId) -> dict[str, Any]:
+    """What a release holds."""
+    from palimpsest.knowledge.release import load
+
+    found = load(None if release_id == "active" else release_id)
+    return {
+        "release": found.release, "version": found.version,
+        "materials": [{"iri": one.iri, "label": one.label, "features": len(one.features)} for one in found.materials],
+        "rules": [{"iri": one.iri, "kind": one.kind, "hard": one.is_hard, "sentence": one.sentence}
+                  for one in found.rules],
+        "sources": [asdict(one) for one in found.sources],
+    }
+
+
+@router.get("/{release_id}/graph")
+def graph(caller: Reader, release_id: str = ReleaseId, around: str = "", steps: int = 1) -> dict[str, Any]:
+    """The release as nodes and edges; with ``around``, only the neighbourhood of a term."""
+    from palimpsest.knowledge.graph import neighbourhood
+    from palimpsest.knowledge.release import load
+
+    whole = _graph(load(None if release_id == "active" else release_id).release, release_id)
+    if around:
+        if around not in whole:
+            raise UnknownTerm("no such term in the release", where=around)
+        whole = neighbourhood(whole, around, steps=max(1, min(steps, 4)))
+    return {
+        "nodes": [{"id": iri, "label": data.get("label", iri), "kind": data.get("kind", "")}
+                  for iri, data in whole.nodes(data=True)],
+        "edges": [{"from": one, "to": other, "relation": data["relation"], "stated": data["is_stated"],
+                   "reason": data["reason"]}
+                  for one, other, data in whole.edges(data=True)],
+    }
+
+
+@lru_cache(maxsize=4)
+def _graph(release: str, release_id: str) -> Any:  # noqa: ANN401 - networkx ships no types  # noqa: ARG001
+    """The graph of a release; the hash is part of the cache's key because 'active' may come to mean another one."""
+    from palimpsest.knowledge.graph import graph as graph_of
+    from palimpsest.knowledge.release import read
+
+    return graph_of(read(None if release_id == "active" else release_id)[0].triples())
