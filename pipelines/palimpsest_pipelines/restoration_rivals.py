@@ -1,0 +1,123 @@
+"""Rivals of the restoration benchmark: interpolation along the spectrum, and the restorers of a folder of rivals."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator, interp1d
+
+from palimpsest.cubes import Cube
+from palimpsest.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    Restorer = Callable[[], NDArray[np.float32]]
+
+
+def interpolated(cube: Cube, usable: NDArray[np.bool_], kind: str) -> NDArray[np.float32]:
+    """Each spectrum with its unusable bands interpolated along the wavelengths (band numbers where none are known).
+
+    Beyond the first and last usable band the nearest usable value holds.
+
+    Args:
+        cube: the cube.
+        usable: ``(band, row, col)``.
+        kind: 'linear' or 'pchip'.
+    """
+    bands = cube.shape.bands
+    order = cube.bands.ascending()
+    centre = cube.bands.centre_nm
+    at = np.arange(bands, dtype=np.float64) if centre is None else centre[order]
+    # Detectors that overlap may repeat a centre; interpolation needs distinct places.
+    at = at + 1e-3 * np.arange(bands)
+    values = np.asarray(cube.data).reshape(bands, -1)[order].astype(np.float32)
+    masks = usable.reshape(bands, -1)[order]
+    packed = np.ascontiguousarray(np.packbits(masks, axis=0).T)
+    _, first, group = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    members = np.split(np.argsort(group.ravel(), kind="stable"), np.cumsum(np.bincount(group.ravel()))[:-1])
+    for pixel, pixels in zip(first, members, strict=True):
+        good = masks[:, pixel]
+        if good.all() or good.sum() < 2:
+            continue
+        wanted = np.clip(at[~good], at[good][0], at[good][-1])
+        known = values[np.ix_(good, pixels)]
+        make = PchipInterpolator if kind == "pchip" else interp1d
+        values[np.ix_(~good, pixels)] = make(at[good], known, axis=0)(wanted)
+    answer = np.empty_like(values)
+    answer[order] = values
+    return answer.reshape(cube.data.shape)
+
+
+def rivals_for(
+    folder: Path, case: str, cube: Cube, usable: NDArray[np.bool_], unit: float
+) -> dict[str, Restorer]:
+    """The restorers of a folder's ``restorers.py`` that serve a case, by name; each gives stored units.
+
+    Raises:
+        UsageError: no such file, or it cannot be read.
+    """
+    rival = _module(folder)
+    y = np.ascontiguousarray(np.moveaxis(np.asarray(cube.data), 0, 2).astype(np.float32) / np.float32(unit))
+    mask = np.ascontiguousarray(np.moveaxis(usable, 0, 2))
+    y = np.where(mask, y, np.float32(0))
+    bands = y.shape[2]
+    flat, flat_mask = y.reshape(-1, bands).astype(np.float64), mask.reshape(-1, bands)
+
+    def factors(count: int) -> NDArray[np.float32]:
+        return np.asarray(rival.fa_rec(rival.fa_em(flat, flat_mask, k=count, iters=25), y.shape))
+
+    if case.startswith("wide") or case == "f":
+        chosen: dict[str, Restorer] = {
+            "akima": lambda: rival.interp_spec(y, mask, "akima"), "gp6": lambda: rival.gp_spec(y, mask, 6),
+            "gp12": lambda: rival.gp_spec(y, mask, 12), "gp25": lambda: rival.gp_spec(y, mask, 25),
+        }
+    elif case == "g":
+        chosen = {
+            "fa30": lambda: np.where(mask, y, factors(30)),
+            "softimpute": lambda: np.where(mask, y, rival.softimpute(y, mask, 150, 1e-4)),
+        }
+    elif case == "e":
+        chosen = {"fa20": lambda: factors(20), "rob_fa": lambda: _robust(rival, y, mask)}
+    else:
+        chosen = {"fa20+pchip": lambda: _factors_then_pchip(rival, cube, mask, y)}
+    return {name: _stored(run, unit) for name, run in chosen.items()}
+
+
+def _factors_then_pchip(
+    rival: ModuleType, cube: Cube, mask: NDArray[np.bool_], y: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Factors where a band is there in some pixels; PCHIP over the result where it is there in none."""
+    there = np.asarray(mask.any(axis=(0, 1)))
+    part, part_mask = y[..., there], mask[..., there]
+    flat, flat_mask = (a.reshape(-1, int(there.sum())) for a in (part, part_mask))
+    model = rival.fa_em(flat.astype(np.float64), flat_mask, k=20, iters=25)
+    filled = y.copy()
+    filled[..., there] = np.where(part_mask, part, np.asarray(rival.fa_rec(model, part.shape)))
+    known = np.broadcast_to(there[:, None, None], cube.data.shape)
+    values = interpolated(Cube(np.moveaxis(filled, 2, 0), cube.bands), known, "pchip")
+    return np.moveaxis(values, 0, 2)
+
+
+def _stored(run: Restorer, unit: float) -> Restorer:
+    return lambda: np.moveaxis(np.asarray(run(), np.float32), 2, 0) * np.float32(unit)
+
+
+def _robust(rival: ModuleType, y: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.asarray(rival.fa_rec(rival.rob_fa(y, mask)[0], y.shape))
+
+
+def _module(folder: Path) -> ModuleType:
+    path = folder / "restorers.py"
+    spec = importlib.util.spec_from_file_location("rival_restorers", path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise UsageError("no rivals there", where=folder, wanted="a folder with restorers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
