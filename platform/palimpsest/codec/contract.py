@@ -35,6 +35,12 @@ class LabelJudge(Protocol):
         """Label of each pixel, ``(row, col)``; 0 where nothing is named."""
         ...
 
+    def labels_of(
+        self, spectra: NDArray[np.generic], cube: Cube, usable: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.uint16]:
+        """Labels of single spectra ``(spectrum, band)`` of a cube's bands: what :meth:`labels` would say of them."""
+        ...
+
     def decision_bands(self, cube: Cube, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """Bands that a pixel's label hangs on, ``(label, band)``: what to refine when the label flipped."""
         ...

@@ -9,7 +9,7 @@ tried and the smallest stream wins.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,40 +21,13 @@ from palimpsest.errors import PromiseBroken
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from palimpsest.codec.contract import LabelJudge
     from palimpsest.codec.encoder import EncodedTile, Encoder, Encoding
     from palimpsest.codec.sampling import Sampling
     from palimpsest.cubes import Cube
 
 BASE_RATES = (0.1, 0.16, 0.25, 0.4)
 ROUNDINGS = (0.34, 0.5)  # a dead zone first: corrections that turn out to be zero are cheap
-
-
-class Judge(Protocol):
-    """What the loop asks of a :class:`~palimpsest.codec.contract.LabelJudge`, with single spectra."""
-
-    @property
-    def release(self) -> str:
-        """Hash of the release."""
-        ...
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Name of each label."""
-        ...
-
-    def labels(self, cube: Cube) -> NDArray[np.uint16]:
-        """Label of each pixel, ``(row, col)``."""
-        ...
-
-    def labels_of(
-        self, spectra: NDArray[np.generic], cube: Cube, usable: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.uint16]:
-        """Labels of single spectra ``(n, band)``."""
-        ...
-
-    def decision_bands(self, cube: Cube, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
-        """Bands that each label hangs on, ``(label, band)``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +47,7 @@ class LabelTruth:
     bands_of: NDArray[np.bool_]
 
 
-def truth_of(cube: Cube, judge: Judge) -> LabelTruth:
+def truth_of(cube: Cube, judge: LabelJudge) -> LabelTruth:
     """Labels of the original, renumbered so that common ones are small numbers."""
     judged = judge.labels(cube)
     codes, inverse, counts = np.unique(judged, return_inverse=True, return_counts=True)
@@ -86,7 +59,7 @@ def truth_of(cube: Cube, judge: Judge) -> LabelTruth:
     return LabelTruth(rank[inverse].reshape(judged.shape).astype(np.int32), codes[order], names, bands_of)
 
 
-def encode_keeping_labels(encoder: Encoder, judge: Judge) -> tuple[Encoding, float]:
+def encode_keeping_labels(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding, float]:
     """The smallest encoding found whose decoded cube has every label of the original, and the share kept (1.0).
 
     Raises:
@@ -111,7 +84,7 @@ def encode_keeping_labels(encoder: Encoder, judge: Judge) -> tuple[Encoding, flo
     return best, 1.0
 
 
-def _refined(encoder: Encoder, base: Encoding, truth: LabelTruth, judge: Judge) -> Encoding:
+def _refined(encoder: Encoder, base: Encoding, truth: LabelTruth, judge: LabelJudge) -> Encoding:
     rmse = _band_errors(encoder, base)
     coded: list[EncodedTile] = []
     for tile in base.tiles:
@@ -141,7 +114,7 @@ def _band_errors(encoder: Encoder, base: Encoding) -> NDArray[np.int64]:
 
 def _corrections(
     encoder: Encoder, tile: EncodedTile, labels: NDArray[np.int32], truth: LabelTruth, rmse: NDArray[np.int64],
-    judge: Judge,
+    judge: LabelJudge,
 ) -> Corrections:
     """Climb the ladder with every pixel whose label is not the original's."""
     bands = encoder.cube.shape.bands
@@ -188,7 +161,7 @@ class _Asker:
 
     cube: Cube
     sampling: Sampling
-    judge: Judge
+    judge: LabelJudge
 
     def labels(self, integers: NDArray[np.int64], void: NDArray[np.bool_]) -> NDArray[np.uint16]:
         return self.judge.labels_of(self.sampling.stored(integers), self.cube, ~void)

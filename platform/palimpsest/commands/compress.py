@@ -12,8 +12,7 @@ from palimpsest.errors import MissingWavelengths, UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from palimpsest.codec.contract import EncodeSettings
-    from palimpsest.codec.label_loop import Judge
+    from palimpsest.codec.contract import EncodeSettings, LabelJudge, Mode
     from palimpsest.cubes import Cube, ImportanceMap
 
 DEFAULT_BPPPC = 0.5
@@ -71,7 +70,7 @@ def _settings(options: argparse.Namespace) -> EncodeSettings:
         raise UsageError("--keep goes with a rate or alone", got="--lossless or --max-error")
     if keep and options.knowledge == "none":
         raise MissingWavelengths("labels cannot be kept without knowledge", got="--knowledge none", wanted="a release")
-    mode = "lossless" if options.lossless else "bound" if options.max_error is not None else "rate"
+    mode: Mode = "lossless" if options.lossless else "bound" if options.max_error is not None else "rate"
     bpppc = options.bpppc if options.bpppc is not None or keep else DEFAULT_BPPPC
     return EncodeSettings(
         mode=mode, bpppc=bpppc, max_error=options.max_error, strength=options.strength, effort=options.effort,
@@ -81,7 +80,7 @@ def _settings(options: argparse.Namespace) -> EncodeSettings:
 
 def _knowledge(
     cube: Cube, settings: EncodeSettings, release: str | None
-) -> tuple[ImportanceMap | None, Judge | None]:
+) -> tuple[ImportanceMap | None, LabelJudge | None]:
     """Importance and judge, loaded only where they play a part."""
     if settings.keep_labels and not cube.bands.has_wavelengths:
         raise MissingWavelengths("labels cannot be kept", where=cube.name, got="no wavelengths", wanted="band centres")
