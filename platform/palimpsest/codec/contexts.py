@@ -39,7 +39,7 @@ SIGN_ROWS = 16
 FLAG_ROWS = 4
 FEATURES = 12
 LEVELS = 6  # 0 finest ... 4, and 5 for the coarse plane and for side information
-LARGEST_EXPONENT = 30
+LARGEST_EXPONENT = 29  # a damaged stream must not make samples that int32 cannot hold
 SLOWEST = 1023  # states may come to forget as slowly as this many decisions
 MIXER_RATE, SIGN_RATE, FLAG_RATE = 6, 2, 4
 
@@ -64,12 +64,12 @@ FINE = _fine_table()
 
 @numba.njit("int64(int64)", cache=True, nogil=True)
 def _coarse(total: int) -> int:
-    return int(COARSE[min(total, 1023)])
+    return int(COARSE[min(max(total, 0), 1023)])
 
 
 @numba.njit("int64(int64)", cache=True, nogil=True)
 def _fine(total: int) -> int:
-    return int(FINE[min(total, 4095)])
+    return int(FINE[min(max(total, 0), 4095)])
 
 
 @numba.njit("int64(int64)", cache=True, nogil=True)

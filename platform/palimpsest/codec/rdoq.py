@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CLASSES = 20  # how large the neighbourhood is
 SIZES = 18  # magnitudes with a price of their own
 PASSES = 2
-SLOPE = 0.42  # squared steps that a bit is worth at high rate
+SLOPE = 0.36  # squared steps that a bit is worth at high rate
 
 
 def quantise_dependent(scaled: Scaled, slope: float = SLOPE) -> Stack:

@@ -2,7 +2,7 @@
 
 Bands are scaled by the square root of what an error in them costs, then decorrelated by the eigenvectors of their
 covariance (Karhunen-Loeve). The basis is quantised just finely enough for the distortion aimed at, so that its error
-stays under a twentieth of it. The decoder's half is int64 arithmetic on the quantised numbers: the same integers everywhere.
+stays under a twentieth of it. The decoder's half is int64 arithmetic on quantised numbers: equal on every machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WEIGHT_UNIT = 256  # band weights are whole multiples of 1/256
-BASIS_SHARE = 0.05
+BASIS_SHARE = 0.04
 FRACTION_BITS = 6  # of a component sample, in units of the quantiser step, where int32 allows
 LARGEST_COMPONENT = 1 << 25
 _GUARD_BITS = 12
