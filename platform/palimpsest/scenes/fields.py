@@ -104,7 +104,8 @@ def sunlight(
     steepness = relief / max(float(np.sqrt((down**2 + right**2).mean())), 1e-9)
     down, right = steepness * down, steepness * right
     sun = np.radians(light.uniform(25.0, 45.0))
-    azimuth = light.uniform(0, 2 * np.pi)
+    # Missions pass at much the same hour: the sun stands between south-east and south, rows running south.
+    azimuth = np.radians(light.uniform(-10.0, 60.0))
     towards = np.sin(sun) * (down * np.cos(azimuth) + right * np.sin(azimuth))
     facing = (np.cos(sun) - towards) / np.sqrt(1 + down**2 + right**2) / np.cos(sun)
     across = np.linspace(-1, 1, cols)[None] * light.uniform(-0.04, 0.04)  # view-angle effect across the swath
