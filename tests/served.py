@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 import httpx
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 180
+
+
+def client_of(app):
+    """A client inside this process."""
+    with warnings.catch_warnings():
+        # Starlette prefers a fork of httpx for its tests; the client is the same.
+        warnings.simplefilter("ignore")
+        from fastapi.testclient import TestClient
+    return TestClient(app, base_url="http://127.0.0.1")
 
 
 class Served:
@@ -113,7 +123,7 @@ def made_cube(rows: int = 24, cols: int = 20, bands: int = 30, seed: int = 3) ->
     share = (share + np.roll(share, 1, 0) + np.roll(share, 1, 1)) / 3
     data = ends[0][:, None, None] * share + ends[1][:, None, None] * (1 - share)
     data += rng.normal(0, 6, data.shape)
-    data[10:13, :, 7] = -9999
+    data[10:13, :, 7:8] = -9999
     table = BandTable(bands, centre_nm=centres, fwhm_nm=np.full(bands, 10.0))
     return Cube(data.astype(np.int16), table, nodata=-9999, scale=1e-4, units="reflectance", name="made")
 
