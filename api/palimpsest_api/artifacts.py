@@ -192,7 +192,7 @@ def _made(service: Service, artifact: Artifact, name: str, make: Any) -> Path:  
 
 
 def _write_form(cube: Cube, form: str, out: Path) -> None:
-    from palimpsest.formats import CLOUD_OPTIMISED
+    from palimpsest.formats.geotiff import CLOUD_OPTIMISED
 
     if form == "cog":
         CLOUD_OPTIMISED.write(cube, out)

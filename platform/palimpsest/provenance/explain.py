@@ -227,7 +227,7 @@ class _Layers:
         self.classes = self._at(unpack(tile.classes), shape, row, col)
         self.sets = self._at(unpack(tile.sets), shape, row, col)
         self.reasons = self._at(unpack(tile.reasons), shape, row, col)
-        self.confidence = self._at(unpack(tile.confidence), shape, row, col) / TRUST_STEPS
+        self.confidence = self._at(unpack(tile.confidence), shape, row, col).astype(np.float64) / TRUST_STEPS
         widths = unpack_columns(tile.half_width)
         low, high = (float(end) for end in widths["ends"])
         codes = self._at(widths["codes"], shape, row, col).astype(np.uint8)

@@ -41,7 +41,7 @@ class BandExplanation:
         half_width: half of the 90 % interval, stored units; None where the voxel was left alone.
         reason: why it was to be changed: 'good', 'dead', 'stripe', ... (:class:`~palimpsest.cubes.Reason`).
         provenance: name of its :class:`~palimpsest.restoration.result.ProvenanceClass`.
-        confidence: trust in the source that moved it most, in sixteenths as stored.
+        confidence: trust in the source that moved it most, in fifteenths as stored.
         quantum: stored units.
         acted: who added what, by decision.
     """

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.result import Restoration
 
 TILE = 64
-TRUST_STEPS = 15  # the stored confidence is rounded to sixteenths; the exact one comes with the exact contributions
+TRUST_STEPS = 15  # the stored confidence is rounded to fifteenths; the exact one comes with the exact contributions
 SIGNING_KEY = "PALIMPSEST_SIGNING_KEY"
 
 SOURCE_LABELS = {
@@ -223,7 +223,7 @@ def _write_tile(
 
 
 def _confidence(piece: Tile) -> NDArray[np.uint8]:
-    """Trust in the source that moved a voxel most, in sixteenths; 0 where nothing was moved."""
+    """Trust in the source that moved a voxel most, in fifteenths; 0 where nothing was moved."""
     trust = np.zeros(piece.classes.size, np.uint8)
     most = np.zeros(piece.classes.size, np.int64)
     for part in piece.parts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -107,11 +107,11 @@ class _Sorted:
     """Columns sorted by tile and then by local index."""
 
     def __init__(
-        self, edges: NDArray[np.intp], local: NDArray[np.int64], columns: tuple[NDArray[np.generic], ...]
+        self, edges: NDArray[np.intp], local: NDArray[np.int64], columns: tuple[NDArray[Any], ...]
     ) -> None:
         self._edges, self._local, self._columns = edges, local, columns
 
-    def of_tile(self, number: int) -> tuple[NDArray[np.generic], ...]:
+    def of_tile(self, number: int) -> tuple[NDArray[Any], ...]:
         part = slice(self._edges[number], self._edges[number + 1])
         return (self._local[part], *(column[part] for column in self._columns))
 
@@ -134,7 +134,9 @@ class _Grid:
         return _Sorted(edges, local[order], tuple(column[order] for column in columns))
 
 
-def _gathered(restoration: Restoration, decision: int) -> tuple[NDArray[np.generic], ...]:
+def _gathered(
+    restoration: Restoration, decision: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
     parts = [part for part in restoration.contributions if part.decision == decision]
     return (
         np.concatenate([part.voxels for part in parts]),
