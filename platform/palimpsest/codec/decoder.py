@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from palimpsest.codec.models import model_by_hash
 from palimpsest.codec.sampling import is_void
 from palimpsest.codec.tile import TileCoder, TilePlan
 from palimpsest.cubes import Cube, Georeference, Reason, Window
-from palimpsest.errors import StreamCorrupt, UsageError
+from palimpsest.errors import PalimpsestError, StreamCorrupt, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DC_PROBE = 1 << 16
+_NO_ENCODER = (AttributeError, IndexError, KeyError, TypeError, OverflowError, ValueError, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ def decode(
         raise StreamCorrupt(
             error.what, where=error.where or path, got=error.got, wanted=error.wanted or wanted, whole_level=whole
         ) from error
+    except PalimpsestError:
+        raise
+    except _NO_ENCODER as error:
+        # Checksums can be mended by whoever alters a stream: a field of the wrong kind must not end in a traceback.
+        raise StreamCorrupt("a field that no encoder writes", where=path, got=repr(error)) from error
 
 
 def finest_whole_level(stream: container.Stream) -> int | None:
@@ -127,7 +134,10 @@ class _Decoder:
             raise UsageError("no such level", where=self.stream.path, got=level, wanted=f"0 to {deepest}")
         if level and window is not None:
             raise UsageError("a window is cut from the whole cube", got=f"level {level}", wanted="level 0")
-        chosen = np.arange(count) if bands is None else np.arange(count)[bands]
+        try:
+            chosen = np.arange(count) if bands is None else np.arange(count)[bands]
+        except IndexError as error:
+            raise UsageError("no such band", where=self.stream.path, got=bands, wanted=f"some of 0:{count}") from error
         if chosen.size == 0:
             raise UsageError("no band chosen", got=bands, wanted=f"some of 0:{count}")
         target = window or Window(0, rows, 0, cols)
