@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.gates import Candidate, Decision
 
 
+OVERTAKING = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Flip:
     """How near each decision is to another one, each ``(spectrum,)``.
@@ -32,10 +35,12 @@ class Flip:
         noise: relative noise at which it is expected to flip; inf where nothing would.
         rival: index into the sensor's materials of the one involved: the named one itself when its own gate is the
             nearest, else the one who would take over; -1 where nothing would flip it.
+        gate: place among that material's gates of the one it hangs on; :data:`OVERTAKING` where fits are compared.
     """
 
     noise: NDArray[np.float64]
     rival: NDArray[np.intp]
+    gate: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +72,19 @@ def sensitivity(rules: SensorRules, measured: Measured, slot: Slot) -> Sensitivi
 def flip_noise(rules: SensorRules, measured: Measured, decision: Decision) -> Flip:
     """The noise at which each decision flips, and who is involved."""
     n = measured.fit.shape[1]
-    noise, rival = np.full(n, np.inf), np.full(n, -1, np.intp)
+    noise, rival, gate = np.full(n, np.inf), np.full(n, -1, np.intp), np.full(n, OVERTAKING, np.intp)
     winner = decision.winner
     overtaken = _overtaking(rules, measured, decision)
     for i, (prepared, one) in enumerate(zip(rules.materials, decision.candidates, strict=True)):
-        fails, passes = _fares(rules, prepared, measured, one)
+        fares = _fares(rules, prepared, measured, one)
         # For the named material: its own first gate to fail. For any other: it must pass and be ahead.
-        needed = np.where(winner == i, fails, np.maximum(overtaken[i], np.where(one.accepted, 0.0, passes)))
+        passes = np.where(one.accepted, 0.0, fares.passes)
+        needed = np.where(winner == i, fares.fails, np.maximum(overtaken[i], passes))
+        hangs = np.where(passes > overtaken[i], fares.last_to_pass, OVERTAKING)
+        hangs = np.where(winner == i, fares.first_to_fail, hangs)
         better = needed < noise  # NaN, where there is no such feature, is not less
-        noise[better], rival[better] = needed[better], i
-    return Flip(noise, rival)
+        noise[better], rival[better], gate[better] = needed[better], i, hangs[better]
+    return Flip(noise, rival, gate)
 
 
 def _overtaking(rules: SensorRules, measured: Measured, decision: Decision) -> NDArray[np.float64]:
@@ -104,27 +112,36 @@ def _overtaking(rules: SensorRules, measured: Measured, decision: Decision) -> N
     return needed
 
 
-def _fares(
-    rules: SensorRules, prepared: PreparedMaterial, measured: Measured, sums: Candidate
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Noise at which the first gate fails, and at which the last failing gate passes."""
+@dataclass(frozen=True, slots=True)
+class _Fares:
+    """Noise at which a material's first gate fails and its last failing gate passes, and which gates those are."""
+
+    fails: NDArray[np.float64]
+    first_to_fail: NDArray[np.intp]
+    passes: NDArray[np.float64]
+    last_to_pass: NDArray[np.intp]
+
+
+def _fares(rules: SensorRules, prepared: PreparedMaterial, measured: Measured, sums: Candidate) -> _Fares:
     n = sums.fit.size
     fails, passes = np.full(n, np.inf), np.zeros(n)
+    first, last = np.zeros(n, np.intp), np.zeros(n, np.intp)
     answers = [sensitivity(rules, measured, slot) for slot in prepared.features]
     weights = [feature.weight for feature in prepared.material.features]
     reachable = np.isfinite(sums.fit)
     if not reachable.any():
-        return fails, np.full(n, np.inf)
-    for gate in gates(prepared, measured, sums):
-        first, second = _answer(rules, prepared, measured, gate, answers, weights, sums)
+        return _Fares(fails, first, np.full(n, np.inf), last)
+    for place, gate in enumerate(gates(prepared, measured, sums)):
+        linear, square = _answer(rules, prepared, measured, gate, answers, weights, sums)
         with np.errstate(invalid="ignore"):
             distance = np.abs(gate.slack)
-            # the noise e at which first * e + second * e^2 uses up the distance
-            needed = 2 * distance / np.maximum(first + np.sqrt(first**2 + 4 * second * distance), 1e-12)
+            # the noise e at which linear * e + square * e^2 uses up the distance
+            needed = 2 * distance / np.maximum(linear + np.sqrt(linear**2 + 4 * square * distance), 1e-12)
             held = gate.passed()
-        fails = np.where(held, np.minimum(fails, needed), fails)
-        passes = np.where(held, passes, np.maximum(passes, needed))
-    return fails, np.where(reachable, passes, np.inf)
+            sooner, later = held & (needed < fails), ~held & (needed >= passes)
+        fails[sooner], first[sooner] = needed[sooner], place
+        passes[later], last[later] = needed[later], place
+    return _Fares(fails, first, np.where(reachable, passes, np.inf), last)
 
 
 def _answer(
