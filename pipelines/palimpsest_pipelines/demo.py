@@ -7,6 +7,7 @@ linear and monotone cubic (PCHIP) interpolation along the spectrum.
 
 from __future__ import annotations
 
+import textwrap
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,6 +81,7 @@ def run(folder: Path, settings: DemoSettings, note: Callable[[str], None]) -> di
         folder / "demo.png",
         [("observed, with defects", scene.observed), ("decoded", decoded), ("restored", restoration.restored)],
         _mean_half_width(restoration), _story(scene, decoded, restoration, pixel), _centres(scene.observed),
+        _struck_bands(scene),
     )
     clock.lap(f"drew {folder / 'demo.png'}")
     interpolated = _interpolation_psnr(scene, decoded, restoration)
@@ -116,6 +118,13 @@ class _Clock:
 def _centres(cube: Cube) -> NDArray[np.float64]:
     assert cube.bands.centre_nm is not None
     return cube.bands.centre_nm
+
+
+def _struck_bands(scene: MadeScene) -> list[int]:
+    """Three bands, far apart, in which defects are easiest to see: struck in a part of the pixels."""
+    share = scene.damaged.mean(axis=(1, 2))
+    thirds = np.array_split(np.arange(share.size), 3)
+    return [int(third[np.where(share[third] < 0.6, share[third], 0).argmax()]) for third in reversed(thirds)]
 
 
 def _judged(scene: MadeScene, restoration: Restoration) -> NDArray[np.bool_]:
@@ -173,11 +182,11 @@ def _story(scene: MadeScene, decoded: Cube, restoration: Restoration, pixel: tup
     shares: dict[str, float] = {}
     for point in points:
         if point.why.source not in ("damage", "rounding", "clipping"):
-            label = f"{point.why.source}: {point.why.sentence}"
+            label = textwrap.shorten(f"{point.why.source}: {point.why.sentence}", 96, placeholder=" ...")
             shares[label] = shares.get(label, 0.0) + abs(point.value)
     whole = sum(shares.values()) or 1.0
     strongest = sorted(shares.items(), key=lambda item: -item[1])[:6]
-    lines = [f"{share / whole:4.0%}  {label[:88]}" for label, share in strongest]
+    lines = [f"{share / whole:4.0%}  {label}" for label, share in strongest]
     lines.append(f"{len(points)} contributions in all; their sum is restored - decoded, exactly")
     changed = np.zeros(decoded.shape.bands, bool)
     changed[[point.band for point in points]] = True

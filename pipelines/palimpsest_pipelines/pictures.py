@@ -41,12 +41,14 @@ class PixelStory:
     lines: Sequence[str]
 
 
-def composite(cube: Cube, limits: NDArray[np.float64] | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def composite(
+    cube: Cube, limits: NDArray[np.float64] | None = None, bands: Sequence[int] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A colour picture of a cube, ``(row, col, 3)`` in 0..1, and the stretch limits used, ``(3, 2)``.
 
-    False colour where the cube reaches 2200 nm, else true colour, else three bands spread over the cube.
+    Without ``bands``: false colour where the cube reaches 2200 nm, else true colour, else three bands spread over it.
     """
-    bands = _three_bands(cube)
+    bands = _three_bands(cube) if bands is None else list(bands)
     planes = np.asarray(cube.data)[bands].astype(np.float64)
     if limits is None:
         limits = np.array([np.nanpercentile(plane, (2, 98)) for plane in planes])
@@ -65,7 +67,7 @@ def _three_bands(cube: Cube) -> list[int]:
 
 def overview(
     path: Path, cubes: Sequence[tuple[str, Cube]], confidence: NDArray[np.float64], story: PixelStory,
-    centre_nm: NDArray[np.float64],
+    centre_nm: NDArray[np.float64], bands: Sequence[int] | None = None,
 ) -> None:
     """Write the picture as PNG.
 
@@ -75,6 +77,7 @@ def overview(
         confidence: mean half width of the 90 % interval per pixel, ``(row, col)``, stored units; 0 where unchanged.
         story: the pixel below.
         centre_nm: band centres, ``(band,)``.
+        bands: the three bands to show as red, green and blue; see :func:`composite`.
     """
     import matplotlib as mpl
 
@@ -85,7 +88,7 @@ def overview(
     grid = figure.add_gridspec(2, len(cubes) + 1, height_ratios=(1, 1.15))
     limits = None
     for at, (title, cube) in enumerate(cubes):
-        image, limits = composite(cube, limits)
+        image, limits = composite(cube, limits, bands)
         axes = figure.add_subplot(grid[0, at])
         axes.imshow(image, interpolation="nearest")
         axes.plot(story.col, story.row, "o", mfc="none", mec="white", ms=11, mew=2)
@@ -119,5 +122,5 @@ def _spectrum(axes: object, story: PixelStory, centre_nm: NDArray[np.float64]) -
     axes.legend(loc="upper left", fontsize=9)
     axes.text(
         0.995, 0.97, "\n".join(story.lines), transform=axes.transAxes, ha="right", va="top", fontsize=8.5,
-        family="monospace", bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "0.8"},
+        multialignment="left", family="monospace", bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "0.8"},
     )
