@@ -121,7 +121,7 @@ def test_the_summary_gives_margins_over_the_better_interpolation():
     table = bench.summary(results)
     assert table["a f margin over linear and pchip"] == pytest.approx(1.0)
     assert table["b g margin over linear and pchip"] == pytest.approx(7.0)
-    assert table["mean margin palimpsest"] == pytest.approx(4.0)
+    assert table["mean margin palimpsest (2 cases)"] == pytest.approx(4.0)
     assert table["least margin palimpsest"] == pytest.approx(1.0)
 
 
