@@ -189,7 +189,7 @@ class Encoder:
         integers, void = self.samples(window)
         reasons = voxel_reasons(self.cube, window)
         values = filled_spectra(integers, void, level.mean.astype(np.float64))
-        planes = smooth_over(level.analyse(values), void.all(axis=0))
+        planes = smooth_over(level.analyse(values), np.logical_and.reduce(void, axis=0))
         gains = None if self.importance is None else _gain_steps(self.importance, window)
         code, rebuilt = self.coder.encode(planes, level.fraction_bits, gains)
         decoded = np.clip(level.synthesise(rebuilt), *self.sampling.limits)

@@ -97,7 +97,7 @@ class SpectralLevel:
 
     def decoded_basis(self) -> NDArray[np.float64]:
         """The basis as the decoder has it, ``(band, component)`` float64."""
-        return self.basis * np.exp2(-self.shifts.astype(np.float64))
+        return self.basis.astype(np.float64) * np.exp2(-self.shifts.astype(np.float64))
 
     def analyse(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
         """Component planes of spectra; the encoder's half, in floating point.
