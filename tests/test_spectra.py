@@ -125,3 +125,18 @@ def test_a_library_answers_by_name_and_refuses_what_does_not_fit():
         SpectralLibrary(("a",), GRID, np.full((2, GRID.size), 0.2))
     with pytest.raises(CubeRefused, match="ascend"):
         SpectralLibrary(("a",), GRID[::-1], np.full((1, GRID.size), 0.2))
+
+
+def test_a_spectrum_without_structure_has_no_feature_and_no_fit():
+    flat = np.stack([np.full(CENTRES.size, 0.4), 0.1 + 1e-4 * CENTRES, np.zeros(CENTRES.size)])
+    fit = fit_feature(flat, absorbing(0.3), CENTRES, LEFT, RIGHT)
+    assert np.isnan(fit.fit).all()
+    assert np.isnan(fit.depth).all()
+
+
+def test_a_continuum_that_crosses_zero_gives_nan_and_no_warning():
+    window = ContinuumWindow.at(CENTRES, LEFT, RIGHT)
+    crossing = np.interp(CENTRES, CENTRES[window.bands[[0, -1]]], [-0.1, 0.1])
+    assert np.isfinite(window.removed(absorbing())).all()
+    np.testing.assert_array_equal(np.isnan(window.removed(crossing)), window.line(crossing) == 0)
+    assert np.isnan(window.removed(np.zeros(CENTRES.size))).all()

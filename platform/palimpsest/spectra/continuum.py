@@ -71,14 +71,31 @@ class ContinuumWindow:
 
     def line(self, spectra: NDArray[np.floating]) -> NDArray[np.float64]:
         """The continuum at the feature's bands, ``(..., feature band)``."""
-        left, right = self.shoulders(spectra)
-        return np.asarray(left[..., None] + (right - left)[..., None] * self.fraction)
+        return self.line_between(*self.shoulders(spectra))
 
-    def removed(self, spectra: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Spectra divided by the continuum at the feature's bands, ``(..., feature band)``; NaN where it is 0."""
-        line = self.line(spectra)
-        line[line == 0] = np.nan
-        return np.asarray(np.take(spectra, self.bands, axis=-1) / line)
+    def line_between(self, left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The continuum between shoulders of these reflectances, ``(..., feature band)``."""
+        line = np.multiply.outer(right - left, self.fraction)
+        line += np.asarray(left)[..., None]
+        return line
+
+    def removed(
+        self, spectra: NDArray[np.floating],
+        shoulders: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> NDArray[np.float64]:
+        """Spectra divided by the continuum at the feature's bands, ``(..., feature band)``; NaN where it is 0.
+
+        Args:
+            spectra: ``(..., band)``.
+            shoulders: what :meth:`shoulders` gave for them, when that is known already.
+        """
+        left, right = self.shoulders(spectra) if shoulders is None else shoulders
+        line = self.line_between(left, right)
+        ends = self.fraction.min(), self.fraction.max()
+        first, last = (left + (right - left) * end for end in ends)
+        if np.any(first * last <= 0):  # a straight line is zero nowhere else
+            line[line == 0] = np.nan
+        return np.asarray(np.divide(np.take(spectra, self.bands, axis=-1), line, out=line))
 
 
 def remove_continuum(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+FLAT = 1e-14  # mean square of a continuum-removed spectrum about its mean below which there is rounding and no feature
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceShape:
     """A reference's feature on a window, ready to be fitted.
@@ -58,16 +61,18 @@ def fit_shapes(
         r squared and depth, each ``(shape, spectrum)``, NaN where the slope is not positive; and the spectra's own sum
         of squares about their mean, ``(spectrum,)``.
     """
-    centred = removed - removed.mean(axis=1, keepdims=True)
+    # The references are centred, so the spectra need not be: their mean drops out of the products.
     # einsum without BLAS: a pixel's figures must not depend on which other pixels are judged beside it, or a label
     # that was certified in one call could flip in another.
-    own = np.einsum("nb,nb->n", centred, centred)
-    cross = np.einsum("kb,nb->kn", np.stack([shape.centred for shape in shapes]), centred)
+    own = np.einsum("nb,nb->n", removed, removed) - np.einsum("nb->n", removed) ** 2 / removed.shape[1]
+    cross = np.einsum("kb,nb->kn", np.stack([shape.centred for shape in shapes]), removed)
     squares = np.array([shape.sum_of_squares for shape in shapes])[:, None]
     depths = np.array([shape.depth for shape in shapes])[:, None]
+    slope = cross / squares
+    slope[~(slope > 0)] = np.nan
+    slope[:, own <= FLAT * removed.shape[1]] = np.nan
+    own = np.maximum(own, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = cross / squares
-        slope[~(slope > 0)] = np.nan
         return slope * cross / own, depths * slope, own
 
 
