@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from palimpsest.cubes import BandTable, Cube, Window
 from palimpsest.errors import CubeRefused
 from palimpsest.restoration.result import Contribution, Decision, Restoration, on_grid

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import Cube, Reason
-from palimpsest.restoration.context import Context
 from palimpsest.restoration.illumination import shapes
 from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import view_of
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.context import Context
 
 VOXELS = 48
 SIDE = 56
@@ -108,10 +108,11 @@ def made_examples(knowledge: KnowledgeBase, count: int, seed: int, note: Callabl
         recorded = replace(
             scene.observed, data=np.clip(np.rint(scene.clean.data), -32768, 32767).astype(np.int16)
         ) if rng.random() < 0.5 else scene.observed
-        truth = scene.clean.data
+        truth = np.asarray(scene.clean.data, np.float64)
         if rng.random() < 0.35:
             gain = _light(rng, recorded, knowledge)
-            recorded = replace(recorded, data=np.rint(recorded.data * gain).astype(np.int16), units="radiance")
+            dimmed = np.rint(np.asarray(recorded.data, np.float64) * gain).astype(np.int16)
+            recorded = replace(recorded, data=dimmed, units="radiance")
             truth = truth * gain
         case = _case(rng, number)
         damaged = _random_runs(rng, recorded) if case == "runs" else degrade(recorded, case, seed=number).cube
@@ -184,7 +185,7 @@ def _random_runs(rng: np.random.Generator, cube: Cube) -> Cube:
         data[first : first + width] = 0
         reasons[first : first + width] = Reason.DEAD
     if rng.random() < 0.33:
-        sigma = rng.uniform(0, 0.03) * np.percentile(cube.data, 99.9)
+        sigma = rng.uniform(0, 0.03) * float(np.percentile(cube.data.astype(np.float64), 99.9))
         noisy = data + sigma * rng.standard_normal(data.shape)
         data = np.where(reasons == 0, np.rint(noisy), data).astype(cube.data.dtype)
     return replace(cube, data=data, reasons=reasons)

@@ -95,7 +95,8 @@ def build(
     """
     dead = ~view.usable
     bands = np.flatnonzero(dead.any(0))
-    runs, run_of = _runs(dead.any(0), sources.everywhere)
+    hit = np.asarray(dead.any(axis=0))
+    runs, run_of = _runs(hit, sources.everywhere)
     cells = Cells(
         np.repeat(np.arange(groups), bands.size), np.tile(bands, groups), np.tile(run_of[bands], groups),
         np.tile(sources.everywhere[bands], groups),
@@ -289,9 +290,12 @@ def _rules(
     view: View, cells: Cells, knowledge: KnowledgeBase | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     centre = view.axis.centre_nm
-    rules = () if knowledge is None or centre is None else knowledge.rules
-    rows, edges, attributes = [], [], []
-    for number, rule in enumerate(rules):
+    rows: list[list[float]] = []
+    edges: list[tuple[int, int]] = []
+    attributes: list[tuple[float, float]] = []
+    for number, rule in enumerate(() if knowledge is None else knowledge.rules):
+        if centre is None:
+            break
         low, high = rule.parameters.get("from_nm", 0.0), rule.parameters.get("to_nm", 1e9)
         rows.append([min(rule.weight, 10.0) / 10, float(rule.is_hard), float(not rule.scope)])
         for cell in np.flatnonzero((centre[cells.band] >= low) & (centre[cells.band] <= high)):

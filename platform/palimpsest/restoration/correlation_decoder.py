@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.explain import Ledger
 from palimpsest.restoration.result import ProvenanceClass, on_grid
 from palimpsest.restoration.sources import (
     GROUP,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import Material, Rule
+    from palimpsest.restoration.explain import Ledger
     from palimpsest.restoration.grid import Grid
     from palimpsest.restoration.rule_constrainer import Constrainer
     from palimpsest.restoration.semantic_mapper import Reading

@@ -89,7 +89,8 @@ def gather(
                 hidden[place] = True
         if not hidden.any():
             continue
-        squared, counted = _trial(_without(sources, library, means, hidden), some, np.tile(hidden, (len(some.pixels), 1)), companion)
+        blind = _without(sources, library, means, hidden)
+        squared, counted = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)), companion)
         for run, place in places.items():
             if place is not None:
                 total[run].append(_mean_error(squared[:, place], counted[:, place], tried_noise[place]))
@@ -103,7 +104,7 @@ def gather(
 def _mean_error(
     squared: NDArray[np.float64], counted: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Mean squared error of each source, the noise of the truth taken off, ``(source,)``; NaN where nothing was tried."""
+    """Mean squared error of each source less the noise of the truth, ``(source,)``; NaN where nothing was tried."""
     number = counted.sum(1)
     raw = squared.sum(1) / np.maximum(number, 1)
     quiet = (counted * noise).sum(1) / np.maximum(number, 1)
@@ -140,7 +141,9 @@ def _trial(
     return squared.sum(1), judged.sum(1).astype(np.float64)
 
 
-def _without(sources: Sources, library: Library | None, means: NDArray[np.float64], hidden: NDArray[np.bool_]) -> Sources:
+def _without(
+    sources: Sources, library: Library | None, means: NDArray[np.float64], hidden: NDArray[np.bool_]
+) -> Sources:
     everywhere = sources.everywhere | hidden
     flat, lit = sources.flat, sources.lit
     if library is not None:

@@ -1,7 +1,7 @@
 """Who added what: the ledger that a restoration writes while it works, and the answer to 'why this pixel?'.
 
-Each sentence states what the decision is; how much it gave and how far it was believed are numbers beside it. Nothing is
-composed afterwards.
+Each sentence states what the decision is; how much it gave and how far it was believed are numbers beside it. Nothing
+is composed afterwards.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def explain_pixel(result: Restoration, row: int, col: int, band_nm: float | None
         if table.centre_nm is None:
             raise MissingWavelengths("no wavelengths to find the band by", where=result.decoded.name)
         wanted = [int(np.argmin(np.abs(table.centre_nm - band_nm)))]
-    answer = []
+    answer: list[dict[str, object]] = []
     for band in wanted:
         decoded, restored = (float(cube.data[band, row, col]) for cube in (result.decoded, result.restored))
         width = float(half[band])

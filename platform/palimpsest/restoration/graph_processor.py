@@ -5,12 +5,13 @@ candidates, their run, their group, the materials that claim a share of them and
 hear their cell and the scene-wide record of their source; so a doubt about one source in one run reaches its claims in
 all others.
 
-Source: Gilmer et al. 2017, arXiv:1704.01212 (message passing); Schlichtkrull et al. 2018, arXiv:1703.06103 (edge types).
+Source: Gilmer et al. 2017, arXiv:1704.01212 (message passing); Schlichtkrull et al. 2018, arXiv:1703.06103 (types).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ ROUNDS = 2
 MATERIAL_EDGE, RULE_EDGE = 3, 2
 
 
-class TypedMessages(MessagePassing):  # type: ignore[misc]
+class TypedMessages(MessagePassing):
     """Messages along one type of edge: ``mean over senders of W [x_j, attributes]``."""
 
     def __init__(self, width: int, attributes: int = 0) -> None:
@@ -40,7 +41,8 @@ class TypedMessages(MessagePassing):  # type: ignore[misc]
     def forward(self, x: tuple[Tensor, Tensor], edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         """``x`` = (senders ``(n, width)``, receivers ``(m, width)``); what the receivers hear, ``(m, width)``."""
         size = (x[0].size(0), x[1].size(0))
-        return self.propagate(edge_index, x=x, edge_attr=edge_attr, size=size)  # type: ignore[no-any-return]
+        heard: Tensor = self.propagate(edge_index, x=x, edge_attr=edge_attr, size=size)
+        return heard
 
     def message(self, x_j: Tensor, edge_attr: Tensor | None) -> Tensor:
         """One message an edge."""
@@ -108,7 +110,8 @@ class GraphProcessor(nn.Module):
             "source": latent.new_zeros(len(SOURCES), width),
         }
         index = edge_indices(context)
-        for messages, update in zip(self.rounds, self.update, strict=True):
+        for number in range(ROUNDS):
+            messages, update = cast("nn.ModuleDict", self.rounds[number]), cast("nn.ModuleDict", self.update[number])
             heard = {name: torch.zeros_like(value) for name, value in state.items()}
             for edge in self.EDGES if edges else ():
                 sender, receiver = edge.split(">")

@@ -48,7 +48,7 @@ class Grid:
         wanted = np.rint(values / (self.quantum * self.step)).astype(np.int64) * self.step
         whole = wanted * self.quantum
         if self.dtype.kind in "iu":
-            limits = np.iinfo(self.dtype)
+            limits = np.iinfo(self.dtype.name)
             return np.clip(whole, limits.min, limits.max).astype(self.dtype), wanted
         return whole.astype(self.dtype), wanted
 

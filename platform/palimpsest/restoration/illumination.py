@@ -1,8 +1,8 @@
 """Light and air between a material's reflectance and what a sensor stored, as a smooth gain per band.
 
 Libraries hold reflectance; scenes may hold radiance or raw numbers. The gain is the exponential of a few physical
-shapes (the Sun as a black body, Rayleigh scattering, the release's atmospheric windows, a slope), fitted robustly to the
-ratio of observed spectra to their unmixed ones. In a reflectance scene it comes out flat.
+shapes (the Sun as a black body, Rayleigh scattering, the release's atmospheric windows, a slope), fitted robustly to
+the ratio of observed spectra to their unmixed ones. In a reflectance scene it comes out flat.
 
 Source: Planck's law at the Sun's effective temperature of 5772 K (IAU 2015 Resolution B3); scattering ~ wavelength^-4.
 """
@@ -58,11 +58,11 @@ def fit_gain(
     ratio = np.log(np.maximum(observed[used], 1e-3) / np.maximum(explained[used], 1e-3))
     trust = (weights[used] * np.maximum(observed[used], 0.02)) ** 2
     design = basis[used]
-    scale = np.zeros(basis.shape[1])
+    scale: NDArray[np.float64] = np.zeros(basis.shape[1])
     ridge = np.asarray(_RIDGE)
     for _ in range(_FIT_ROUNDS):
         rest = ratio - design @ scale
         weight = trust * np.minimum(1.0, _HUBER / np.maximum(np.abs(rest), 1e-6))
         normal = (design * weight[:, None]).T @ design + np.diag(ridge * weight.sum() + 1e-12)
-        scale = np.linalg.solve(normal, (design * weight[:, None]).T @ ratio)
+        scale = np.asarray(np.linalg.solve(normal, (design * weight[:, None]).T @ ratio), np.float64)
     return np.asarray(np.exp(np.clip(basis @ scale, -6.0, 3.0)))

@@ -110,7 +110,7 @@ def _posterior(
     weighted = model.loadings / model.noise[:, None]
     outer = (model.loadings[:, :, None] * weighted[:, None, :]).reshape(bands, k * k)
     precision = np.eye(k) + (m @ outer).reshape(-1, k, k)
-    covariance = np.linalg.inv(precision)
+    covariance = np.asarray(np.linalg.inv(precision), np.float64)
     z = np.einsum("pij,pj->pi", covariance, ((y - model.mean) * m) @ weighted)
     return z, covariance
 
@@ -123,7 +123,7 @@ def _step(model: LowRank, y: NDArray[np.float64], m: NDArray[np.float64], count:
     zz = (m.T @ second).reshape(bands, k, k) + np.eye(k)
     centred = (y - model.mean) * m
     yz = centred.T @ z
-    loadings = np.linalg.solve(zz, yz[:, :, None])[..., 0]
+    loadings = np.asarray(np.linalg.solve(zz, yz[:, :, None])[..., 0], np.float64)
     shift = ((y - model.mean - z @ loadings.T) * m).sum(0) / count
     noise = ((centred**2).sum(0) - (loadings * yz).sum(1)) / count
     noise = np.where(count > 1, np.maximum(noise, _SMALLEST_VARIANCE), model.noise)

@@ -139,8 +139,9 @@ def _joined_by_sensor(cubes: Sequence[Cube], groups: list[CubeGroup]) -> list[Cu
     for group in groups:
         alone = len(group.members) == 1
         for place, other in enumerate(out):
-            if alone and not other.is_one_place and has_same_bands(cubes[group.members[0]], cubes[other.members[0]]):
-                out[place] = CubeGroup(f"sensor of {cubes[other.members[0]].name}", (*other.members, *group.members), False)
+            first = cubes[other.members[0]]
+            if alone and not other.is_one_place and has_same_bands(cubes[group.members[0]], first):
+                out[place] = CubeGroup(f"sensor of {first.name}", (*other.members, *group.members), False)
                 break
         else:
             out.append(group)

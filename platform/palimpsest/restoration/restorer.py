@@ -117,7 +117,7 @@ def judge(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Networks on one thread: the order of sums, and so every bit of the result, does not depend on the machine's load."""
+    """Networks on one thread: the order of sums, and so every bit of the result, is the same on a busy machine."""
     import torch
 
     before = torch.get_num_threads()
@@ -132,7 +132,8 @@ def _untouched(cube: Cube, reasons: NDArray[np.uint8], is_decoded: bool) -> Rest
     kind = ProvenanceClass.CODED if is_decoded else ProvenanceClass.MEASURED
     return Restoration(
         cube, cube, Grid.of(cube.data, 1.0).quantum, (), (), np.zeros(0, np.int64), np.zeros(0, np.float32),
-        np.full(cube.data.shape, kind, np.uint8), reasons, report={"restored_voxels": 0, "remark": "nothing is damaged"},
+        np.full(cube.data.shape, kind, np.uint8), reasons,
+        report={"restored_voxels": 0, "remark": "nothing is damaged"},
     )
 
 
@@ -141,7 +142,7 @@ def _assemble(
     constrained: KnowledgeBase | None, knowledge: KnowledgeBase | None, network: Integrator, is_decoded: bool,
     companion: Companion | None,
 ) -> Restoration:
-    bands, rows, cols = cube.shape
+    _bands, rows, cols = cube.shape
     data = np.array(cube.data, order="C")
     flat = data.reshape(-1)
     kind = ProvenanceClass.CODED if is_decoded else ProvenanceClass.MEASURED
@@ -178,12 +179,13 @@ def _assemble(
     restored = replace(cube.with_data(data, f"restored {named.size} voxels"), reasons=clean)
     return Restoration(
         cube, restored, grid.quantum, tuple(ledger.decisions), tuple(ledger.contributions), named[order], width[order],
-        classes.reshape(data.shape), reasons, knowledge.release if knowledge is not None else "", network.digest, report,
+        classes.reshape(data.shape), reasons, "" if knowledge is None else knowledge.release, network.digest, report,
     )
 
 
 def _spoken(seen: Study) -> dict[str, float]:
     context = seen.context
     return {} if context is None else {
-        name: round(float(context.speaks[:, k].mean()), 4) for k, name in enumerate(SOURCES) if context.speaks[:, k].any()
+        name: round(float(context.speaks[:, k].mean()), 4)
+        for k, name in enumerate(SOURCES) if context.speaks[:, k].any()
     }

@@ -1,14 +1,15 @@
 """Integrator, part 3: hard rules of the release as exact projections of the voxels that a restoration changed.
 
-A measured voxel that breaks a rule is reported elsewhere and never altered here. A projection moves a value by as little
-as the rule asks for: clipping for bounds, isotonic regression (pool adjacent violators) for monotone intervals, the
-nearer bound of its neighbours for an order of bands. Rules with a scope hold for pixels that are mostly their materials.
+A measured voxel that breaks a rule is reported elsewhere and never altered here. A projection moves a value by as
+little as the rule asks for: clipping for bounds, isotonic regression (pool adjacent violators) for monotone intervals,
+the nearest pair for an order of two bands. Rules with a scope hold for pixels that are mostly their materials.
 
 Source of the isotonic projection: Barlow et al. 1972, Statistical Inference under Order Restrictions.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -148,7 +149,7 @@ def _isotonic(line: NDArray[np.float64], free: NDArray[np.bool_]) -> NDArray[np.
     out = line.copy()
     fixed = np.flatnonzero(~free)
     walls = np.concatenate([[-1], fixed, [line.size]])
-    for left, right in zip(walls[:-1], walls[1:], strict=True):
+    for left, right in itertools.pairwise(walls):
         stretch = slice(left + 1, right)
         if right - left < 2:
             continue

@@ -80,7 +80,8 @@ def library_for(axis: Axis, knowledge: KnowledgeBase) -> Library | None:
     kept, rows = [], []
     for material, spectrum in zip(candidates, spectra, strict=True):
         known = np.isfinite(spectrum)
-        if (~known).mean() <= _LARGEST_UNKNOWN_SHARE and known.sum() >= FEWEST_FIT_BANDS and np.any(spectrum[known] > 0):
+        is_enough = (~known).mean() <= _LARGEST_UNKNOWN_SHARE and known.sum() >= FEWEST_FIT_BANDS
+        if is_enough and np.any(spectrum[known] > 0):
             kept.append(material)
             rows.append(np.maximum(np.interp(axis.along, axis.along[known], spectrum[known]), 0.0))
     if not kept:

@@ -65,7 +65,9 @@ class Proposals:
     residuals: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
 
 
-def propose(sources: Sources, view: View, companion: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None) -> Proposals:
+def propose(
+    sources: Sources, view: View, companion: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
+) -> Proposals:
     """Every source's candidates for the pixels of a view.
 
     Args:
@@ -78,7 +80,7 @@ def propose(sources: Sources, view: View, companion: tuple[NDArray[np.float32], 
     speaks = np.zeros(values.shape, bool)
     spread = np.zeros((pixels, bands), np.float32)
     values[LINEAR], values[PCHIP] = linear(view), pchip(view)
-    speaks[LINEAR] = speaks[PCHIP] = view.usable.any(1)[:, None]
+    speaks[LINEAR] = speaks[PCHIP] = view.usable.any(axis=1, keepdims=True)
     filled = values[LINEAR]
     model = sources.low_rank
     if model is not None and (~view.usable & model.known).any():
@@ -90,11 +92,11 @@ def propose(sources: Sources, view: View, companion: tuple[NDArray[np.float32], 
     for number, (reading, plain) in enumerate(((sources.flat, LIBRARY), (sources.lit, LIT))):
         if reading is None or not (~view.usable & sources.everywhere).any():
             continue
-        shares[number] = reading.shares(filled)
-        explained = (shares[number] @ reading.spectra).astype(np.float32)
-        rest = np.where(view.usable, view.values - explained, np.float32(0))
-        residuals[number] = pchip(view, rest)
-        values[plain], values[plain + 1] = explained, explained + residuals[number]
+        mixture = reading.shares(filled)
+        explained = (mixture @ reading.spectra).astype(np.float32)
+        rest = pchip(view, np.where(view.usable, view.values - explained, np.float32(0)))
+        values[plain], values[plain + 1] = explained, explained + rest
+        shares[number], residuals[number] = mixture, rest
         speaks[plain] = speaks[plain + 1] = sources.everywhere
     if companion is not None:
         values[GROUP], speaks[GROUP] = companion

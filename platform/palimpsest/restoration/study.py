@@ -89,7 +89,7 @@ def study(
     sample = view_of(cube, reasons, axis, _some(rng, np.flatnonzero(worth), SAMPLE), unit)
     pooled = _pooled(sample, relatives)
     model = low_rank.fit(pooled, noise) if len(pooled.pixels) else None
-    bands_hit = (~usable[:, damaged]).any(1)[axis.order] if damaged.size else np.zeros(axis.count, bool)
+    bands_hit = np.asarray((~usable[:, damaged]).any(axis=1))[axis.order]
     everywhere = bands_hit if model is None else bands_hit & ~model.known
     groups = group_pixels(sample, sample.usable.mean(0) > 0.9, seed=seed) if len(sample.pixels) else PixelGroups(
         np.zeros((1, axis.count)), np.ones(axis.count, bool)

@@ -1,4 +1,4 @@
-"""What the library says: a pixel's observed bands as a non-negative mixture of materials, carried into the missing ones.
+"""What the library says: a pixel's observed bands as a non-negative mixture of materials, carried into its gaps.
 
 Coordinate descent on the normal equations (Franc, Hlavac and Navara 2005, CAIP), one pixel at a time, exact zeros for
 the materials that have no share. Shares are kept, so that every restored value can be split by material.
@@ -49,7 +49,7 @@ def _kernel() -> Callable[..., Any]:
                 if moved <= tolerance * largest:
                     break
 
-    return descend  # type: ignore[no-any-return]
+    return descend
 
 
 def unmix(
