@@ -7,8 +7,10 @@ installed is refused by name rather than decoded wrongly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
+from palimpsest.codec import first_state, weights
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.errors import ModelMissing
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLAIN = ""
+NOTHING_TRAINED = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,22 @@ class CodecModel:
 
 
 def load_model(name: str, trained_levels: Sequence[int] | None) -> CodecModel:
-    """A model by name ('' is the default one).
+    """A model by name.
+
+    Args:
+        name: '' is the default one, 'without-indian-pines' the default one that did not learn from that scene, 'plain'
+            has nothing trained.
+        trained_levels: which levels use their trained weights, the others are CDF 9/7; None is all there are.
 
     Raises:
         ModelMissing: no such model is installed.
     """
-    if name:
-        raise ModelMissing("no such codec model", got=name, wanted="''")
-    return CodecModel(PLAIN, LevelTransform("cdf97"), MixerState.neutral(), tuple(trained_levels or ()))
+    if name == NOTHING_TRAINED or not weights.installed():
+        return CodecModel(PLAIN, LevelTransform("cdf97"), MixerState.neutral(), ())
+    for candidate in (name or weights.DEFAULT, f"{weights.DEFAULT}-{name}"):
+        if candidate in weights.installed():
+            return _model(weights.load(candidate), trained_levels)
+    raise ModelMissing("no such codec model", got=repr(name), wanted=", ".join((*weights.installed(), NOTHING_TRAINED)))
 
 
 def model_by_hash(sha256: str, trained_levels: Sequence[int]) -> CodecModel:
@@ -53,6 +64,16 @@ def model_by_hash(sha256: str, trained_levels: Sequence[int]) -> CodecModel:
     Raises:
         ModelMissing: it is not installed.
     """
-    if sha256 != PLAIN:
-        raise ModelMissing("the stream needs codec weights that are not installed", got=sha256)
-    return load_model("", trained_levels)
+    if sha256 == PLAIN:
+        return load_model(NOTHING_TRAINED, ())
+    return _model(weights.by_hash(sha256), trained_levels)
+
+
+def _model(trained: weights.TrainedWeights, trained_levels: Sequence[int] | None) -> CodecModel:
+    transform = LevelTransform("trained", trained.name, trained_levels)
+    return CodecModel(trained.sha256, transform, _first_state(trained.name), transform.trained_levels)
+
+
+@cache
+def _first_state(name: str) -> MixerState:
+    return first_state.unpacked(weights.load(name).mixer)

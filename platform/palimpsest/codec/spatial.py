@@ -8,16 +8,20 @@ decoder (steps, contexts) is not decided here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import lifting
+from palimpsest.codec import lifting, weights
+from palimpsest.codec.network import Level, PlainLevel
 from palimpsest.errors import CubeRefused, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Plane = NDArray[np.int32]
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 # The transform can grow a value by less than two in each level and int32 must hold it.
 LARGEST_SAMPLE = 1 << 26
+IMPULSE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +68,48 @@ class LevelTransform:
     """The spatial levels as an exact transform.
 
     Args:
-        variant: 'cdf97'.
+        variant: 'cdf97' or 'trained'.
+        model: name of the trained weights.
+        trained_levels: which levels use their trained weights, 1 the finest; the others stay CDF 9/7. None is all
+            that the model has.
 
     Raises:
         UsageError: an unknown variant.
+        ModelMissing: an unknown model.
     """
 
-    def __init__(self, variant: str = "cdf97") -> None:
-        if variant != "cdf97":
-            raise UsageError("unknown spatial transform", got=repr(variant), wanted="'cdf97'")
+    def __init__(
+        self, variant: str = "cdf97", model: str = weights.DEFAULT, trained_levels: Sequence[int] | None = None
+    ) -> None:
+        if variant not in ("cdf97", "trained"):
+            raise UsageError("unknown spatial transform", got=repr(variant), wanted="'cdf97' or 'trained'")
         self.variant = variant
+        self.sha256 = ""
+        self._levels: dict[int, Level] = {}
+        if variant == "trained":
+            trained = weights.load(model)
+            self.sha256 = trained.sha256
+            self._levels = {
+                number: level for number, level in trained.levels.items()
+                if trained_levels is None or number in trained_levels
+            }
+        self._gains: dict[int, Gains] = {}
+
+    @classmethod
+    def of_levels(cls, levels: dict[int, Level]) -> LevelTransform:
+        """A transform with levels that are not installed: what training measures."""
+        transform = cls()
+        transform.variant = "trained"
+        transform._levels = dict(levels)
+        return transform
+
+    @property
+    def trained_levels(self) -> tuple[int, ...]:
+        """Which levels use trained weights."""
+        return tuple(sorted(self._levels))
+
+    def _level(self, number: int) -> Level | type[PlainLevel]:
+        return self._levels.get(number, PlainLevel)
 
     def analyse(self, plane: Plane, levels: int) -> Pyramid:
         """The pyramid of a plane.
@@ -86,8 +123,8 @@ class LevelTransform:
         """
         current = _checked(plane)
         details = []
-        for _ in range(levels):
-            current, hl, lh, hh = lifting.split_level(current)
+        for number in range(1, levels + 1):
+            current, hl, lh, hh = self._level(number).split(current)
             details.append((hl, lh, hh))
         return Pyramid(current, tuple(details))
 
@@ -101,12 +138,40 @@ class LevelTransform:
         current = np.ascontiguousarray(pyramid.coarse)
         for level in range(pyramid.levels, down_to_level, -1):
             hl, lh, hh = (np.ascontiguousarray(part) for part in pyramid.details[level - 1])
-            current = lifting.join_level(current, hl, lh, hh)
+            current = self._level(level).join(current, hl, lh, hh)
         return current
 
     def synthesis_gains(self, levels: int) -> Gains:
-        """Norms of the synthesis functions, rounded to 1/1024 so that every machine computes the same steps."""
-        return _linear_gains(levels)
+        """Norms of the synthesis functions, rounded to 1/1024 so that every machine computes the same steps.
+
+        Those of trained levels are measured on integer impulses far from the edges.
+        """
+        if not self._levels:
+            return _linear_gains(levels)
+        if levels not in self._gains:
+            self._gains[levels] = self._measured_gains(levels)
+        return self._gains[levels]
+
+    def _measured_gains(self, levels: int) -> Gains:
+        side = 12 << levels
+        empty = self.analyse(np.zeros((side, side), np.int32), levels)
+        if levels == 0:
+            return Gains(1.0, ())
+
+        def gain(level: int, orientation: int | None) -> float:
+            details = [list(parts) for parts in empty.details]
+            coarse = empty.coarse.copy()
+            part = coarse if orientation is None else details[level - 1][orientation]
+            part[part.shape[0] // 2, part.shape[1] // 2] = IMPULSE
+            spread = self.synthesise(Pyramid(coarse, tuple((d[0], d[1], d[2]) for d in details)))
+            part[:] = 0
+            # Squares of a 20-bit impulse summed in Python integers: exact, so every machine rounds alike.
+            square = sum(int(value) ** 2 for value in spread[spread != 0])
+            return _rounded(math.sqrt(square) / IMPULSE)
+
+        return Gains(
+            gain(levels, None), tuple((gain(k, 0), gain(k, 1), gain(k, 2)) for k in range(1, levels + 1))
+        )
 
 
 def _checked(plane: Plane) -> Plane:

@@ -1,0 +1,76 @@
+"""``palimpsest train codec|restoration``: the networks that ship, from data to weights and scorecard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palimpsest.commands import add_json, note, print_result
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("what", choices=("codec", "restoration"), help="which networks")
+    parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for weights and scorecard")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed learns the same weights")
+    parser.add_argument("--scenes", type=Path, help="folder of the ENVI scenes that may teach; made scenes always do")
+    parser.add_argument("--without", action="append", default=[], metavar="SCENE", help="hold a scene out")
+    parser.add_argument("--name", help="of the model; codec: default v1, or v1-without-SCENE")
+    parser.add_argument("--steps", type=int, help="codec: gradient steps of the joint stage; the others in proportion")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and print the scorecard's summary."""
+    return _codec(options) if options.what == "codec" else _restoration(options)
+
+
+def _codec(options: argparse.Namespace) -> int:
+    import torch
+
+    from palimpsest_pipelines.train_codec import CodecTraining, train
+
+    torch.set_num_threads(options.threads)
+    plain = CodecTraining()
+    held_out = tuple(options.without)
+    name = options.name or "-without-".join([plain.name, *(scene.replace("_", "-") for scene in held_out)])
+    joint = options.steps or plain.joint
+    scale = joint / plain.joint
+    settings = CodecTraining(
+        name=name, seed=options.seed, without=held_out, device=options.device, joint=joint,
+        warm_up=max(1, round(plain.warm_up * scale)), separate=max(1, round(plain.separate * scale)),
+    )
+    card = train(settings, options.scenes, options.out, note)
+    print_result(
+        {
+            "weights": str(options.out / f"{name}.safetensors"), "sha256": card["sha256"], "minutes": card["minutes"],
+            "bd_rate_against_cdf97": card["bd_rate_against_cdf97"]["mean of scenes"],
+            "bd_rate_of_first_state": card["bd_rate_of_first_state"]["mean of scenes"],
+        },
+        as_json=options.json,
+    )
+    return 0
+
+
+def _restoration(options: argparse.Namespace) -> int:
+    import torch
+
+    from palimpsest.formats import read
+    from palimpsest.knowledge.release import load
+    from palimpsest_pipelines.train_restoration import Settings, train
+    from palimpsest_pipelines.training_data import TEACHERS
+
+    torch.set_num_threads(options.threads)
+    recorded = {}
+    for name in TEACHERS:
+        if options.scenes is not None and name not in options.without and (options.scenes / f"{name}.hdr").exists():
+            recorded[name] = read(options.scenes / f"{name}.hdr")
+    out = options.out / f"{options.name or 'integrator'}.safetensors"
+    card = train(load(None), out, recorded=recorded, settings=Settings(seed=options.seed), note=note)
+    print_result({"weights": str(out), "model": card["model"], "seconds": card["seconds"]}, as_json=options.json)
+    return 0
