@@ -161,6 +161,19 @@ def test_missing_widths_and_units_are_assumed_and_said(scene, knowledge, found):
     assert (guessed.labels == found.labels).all(), "these are the scene's true width and scale"
 
 
+def test_missing_widths_are_those_of_the_sensor_that_the_file_names(knowledge):
+    known = next(sensor for sensor in knowledge.sensors if sensor.iri.endswith("enmap"))
+    data = np.full((known.centre_nm.size, 1, 2), 3000, np.int16)
+    bare = Cube(data, BandTable(len(data), known.centre_nm), scale=1e-4, sensor="EnMAP HSI L2A")
+    given = replace(bare, bands=replace(bare.bands, fwhm_nm=known.fwhm_nm))
+    assert any("EnMAP" in note for note in identify(bare, knowledge).notes)
+    ours, theirs = (reading.Reading.of(cube, knowledge).rules for cube in (bare, given))
+    for mine, stated in zip(ours.shapes, theirs.shapes, strict=True):
+        np.testing.assert_array_equal([one.depth for one in mine], [one.depth for one in stated])
+    shifted = replace(bare, bands=BandTable(len(data), known.centre_nm + 25))
+    assert any("10 nm" in note for note in identify(shifted, knowledge).notes), "other bands are another sensor's"
+
+
 def test_the_judge_names_the_bands_that_a_label_hangs_on(scene, knowledge, found):
     judge = ReleaseJudge(knowledge)
     bands = judge.decision_bands(scene, found.labels)

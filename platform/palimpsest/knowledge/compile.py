@@ -20,6 +20,7 @@ from palimpsest.knowledge.rules import (
     Material,
     NotFeature,
     Rule,
+    Sensor,
     Source,
     SpectralWindow,
 )
@@ -72,6 +73,10 @@ def _parts(
         "windows": (partial(_window, facts), facts.of_class("plm:AtmosphericWindow")),
         "sources": (partial(_source, facts), facts.of_class("plm:Source")),
         "priorities": (partial(_priority, facts), facts.of_class("plm:ExpertPriority")),
+        "sensors": (
+            partial(_sensor, facts),
+            [iri for iri in facts.of_class("plm:ImagingSpectrometer") if facts.values(iri, "plm:bandWidths")],
+        ),
     }
     return {
         name: (build, [iri for iri in iris if not facts.is_deprecated(iri)]) for name, (build, iris) in builders.items()
@@ -277,6 +282,14 @@ def _window(facts: Facts, iri: str) -> SpectralWindow:
     if not 0 <= transmission <= 1:
         raise KnowledgeError("transmission is not a fraction", where=iri, got=transmission, wanted="0 to 1")
     return SpectralWindow(iri, facts.label(iri), low, high, transmission)
+
+
+def _sensor(facts: Facts, iri: str) -> Sensor:
+    centre, width = facts.numbers(iri, "plm:bandCentres"), facts.numbers(iri, "plm:bandWidths")
+    if centre is None or width is None or centre.shape != width.shape:
+        got = [None if column is None else column.size for column in (centre, width)]
+        raise KnowledgeError("centres and widths of the bands do not go together", where=iri, got=got, wanted="as many")
+    return Sensor(iri, facts.label(iri), centre, width)
 
 
 def _source(facts: Facts, iri: str) -> Source:

@@ -109,6 +109,7 @@ class ReleaseJudge:
 
 def _bands_key(cube: Cube) -> bytes:
     table = cube.bands
-    parts = [table.good.tobytes(), repr((cube.scale, cube.offset, cube.nodata, cube.units)).encode()]
+    meaning = (cube.scale, cube.offset, cube.nodata, cube.units, cube.sensor)
+    parts = [table.good.tobytes(), repr(meaning).encode()]
     parts += [b"-" if column is None else column.tobytes() for column in (table.centre_nm, table.fwhm_nm)]
     return b"|".join(parts)

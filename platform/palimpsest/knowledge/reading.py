@@ -8,7 +8,7 @@ too large for reflectance. Whatever was assumed is said in ``notes``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.cubes import Cube
+    from palimpsest.cubes import BandTable, Cube
     from palimpsest.knowledge.feature_fit import SensorRules
     from palimpsest.knowledge.rules import KnowledgeBase
 
 BLOCK_PIXELS = 8192  # a few megabytes of measurements at a time, whatever the cube's size
 LARGEST_REFLECTANCE = 2.0
 ASSUMED_SCALE = 1e-4
+SAME_BAND_NM = 2.0  # a band this near to one of a sensor is taken for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,15 @@ class Reading:
                 "identification needs band centres", where=cube.name, got="none",
                 wanted="a cube with wavelengths; 'palimpsest convert --wavelengths FILE' adds them",
             )
-        bands = cube.bands.with_assumed_fwhm()
-        notes = []
-        if bands.fwhm_is_assumed:
-            notes.append("band widths are not given: 10 nm assumed")
+        bands, notes = _with_widths(cube, knowledge)
         usable = bands.good & _ever_usable(cube)
         if not usable.all():
             notes.append(f"{int((~usable).sum())} bad bands left out")
         scale, offset, assumed = _scale(cube)
         if assumed:
             notes.append("the cube does not say that it is reflectance: taken for reflectance x 10000")
+        elif cube.scale == 1.0 and cube.units != "reflectance":
+            notes.append("the cube does not say that it is reflectance: its values lie where reflectance does")
         assert bands.centre_nm is not None
         assert bands.fwhm_nm is not None
         rules = prepare(knowledge, bands.centre_nm, bands.fwhm_nm, usable)
@@ -110,6 +110,22 @@ class Reading:
             yield window, self.reflectance(stored, usable)
 
 
+def _with_widths(cube: Cube, knowledge: KnowledgeBase) -> tuple[BandTable, list[str]]:
+    """The band table with widths: the file's, else those of the sensor that it names, else 10 nm."""
+    bands = cube.bands
+    centre = bands.centre_nm
+    if bands.fwhm_nm is not None or centre is None:
+        return bands, ["the file says that its band widths are assumed"] if bands.fwhm_is_assumed else []
+    named = cube.sensor.casefold()
+    for sensor in knowledge.sensors:
+        family = sensor.iri.rstrip("/").rsplit("/", 1)[-1].split("-")[0].casefold()
+        distance = np.abs(centre[:, None] - sensor.centre_nm[None])
+        if family in named and (distance.min(axis=1) <= SAME_BAND_NM).all():
+            widths = sensor.fwhm_nm[distance.argmin(axis=1)]
+            return replace(bands, fwhm_nm=widths), [f"band widths are not given: those of {sensor.label} taken"]
+    return bands.with_assumed_fwhm(), ["band widths are not given: 10 nm assumed"]
+
+
 def _ever_usable(cube: Cube) -> NDArray[np.bool_]:
     """Bands with a usable value somewhere, ``(band,)``."""
     found = np.zeros(cube.shape.bands, bool)
@@ -123,7 +139,7 @@ def _ever_usable(cube: Cube) -> NDArray[np.bool_]:
 
 
 def _scale(cube: Cube) -> tuple[float, float, bool]:
-    """Scale, offset, and whether they are a guess."""
+    """Scale, offset, and whether they are a guess; fractions up to 2 are reflectance until somebody says otherwise."""
     if cube.scale != 1.0 or cube.units == "reflectance":
         return cube.scale, cube.offset, False
     rows = slice(None, None, max(1, cube.shape.rows // 64))
@@ -133,4 +149,4 @@ def _scale(cube: Cube) -> tuple[float, float, bool]:
     sample = sample[np.isfinite(sample)]
     if sample.size and np.percentile(sample, 99) > LARGEST_REFLECTANCE:
         return ASSUMED_SCALE, 0.0, True
-    return 1.0, cube.offset, True
+    return 1.0, cube.offset, cube.is_integer

@@ -162,6 +162,23 @@ class SpectralWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class Sensor:
+    """An instrument whose bands the release knows.
+
+    Args:
+        iri: its IRI.
+        label: name for people.
+        centre_nm: band centres in the instrument's order, nm, ``(band,)``.
+        fwhm_nm: their full widths at half maximum, nm, ``(band,)``.
+    """
+
+    iri: str
+    label: str
+    centre_nm: NDArray[np.float64]
+    fwhm_nm: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where facts come from, and how far they are to be trusted."""
 
@@ -178,7 +195,7 @@ class KnowledgeBase:
         release: SHA-256 of the canonical graph (RDFC-1.0), hex.
         version: the release's own version string.
         grid_nm: wavelengths of the reference spectra, nm, ``(grid,)``.
-        materials, rules, windows, sources: in canonical (IRI) order.
+        materials, rules, windows, sources, sensors: in canonical (IRI) order.
         priorities: expert priorities as (from_nm, to_nm, factor).
     """
 
@@ -190,6 +207,7 @@ class KnowledgeBase:
     windows: tuple[SpectralWindow, ...] = ()
     sources: tuple[Source, ...] = ()
     priorities: tuple[tuple[float, float, float], ...] = ()
+    sensors: tuple[Sensor, ...] = ()
 
     def material(self, iri: str) -> Material:
         """A material by IRI.
