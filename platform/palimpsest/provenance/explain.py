@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.result import Restoration
 
 FARTHEST_NM = 25.0
+_ROUNDED = 1 + 1e-4  # stored widths are rounded up, but in single precision
 
 
 class Recompute(Protocol):
@@ -225,13 +226,24 @@ class _Layers:
     def __init__(self, tile: ProvenanceTile, shape: tuple[int, int, int], row: int, col: int) -> None:
         self.members: list[list[int]] = tile.set_members
         self.classes = self._at(unpack(tile.classes), shape, row, col)
-        self.sets = self._at(unpack(tile.sets), shape, row, col)
+        sets = unpack(tile.sets)
+        self.sets = self._at(sets, shape, row, col)
+        # Confidence and interval are stored for changed voxels only, in their order.
+        rank = np.cumsum(sets.ravel() != 0) - 1
+        self._rank = np.where(self.sets != 0, rank.reshape(shape)[:, row, col], -1)
         self.reasons = self._at(unpack(tile.reasons), shape, row, col)
-        self.confidence = self._at(unpack(tile.confidence), shape, row, col).astype(np.float64) / TRUST_STEPS
+        self.confidence = self._of_changed(unpack(tile.confidence)) / TRUST_STEPS
         widths = unpack_columns(tile.half_width)
         low, high = (float(end) for end in widths["ends"])
-        codes = self._at(widths["codes"], shape, row, col).astype(np.uint8)
-        self.half_width = widths_of(codes, low, high)
+        self.half_width = widths_of(self._of_changed(widths["codes"]).astype(np.uint8), low, high)
+
+    def _of_changed(self, column: NDArray[np.generic]) -> NDArray[np.float64]:
+        """A column along the changed voxels, at the bands of the pixel; 0 where a band was left alone."""
+        if self._rank.size and int(self._rank.max()) >= column.size:
+            raise EvidenceBroken("a column that is shorter than its voxels", got=column.size)
+        out = np.zeros(self._rank.size)
+        out[self._rank >= 0] = column[self._rank[self._rank >= 0]]
+        return out
 
     @property
     def is_untouched(self) -> bool:
@@ -277,6 +289,8 @@ def _band(
     at = int(np.searchsorted(exact.changed, voxel))
     is_changed = at < exact.changed.size and exact.changed[at] == voxel
     decoded = int(exact.decoded[at]) if is_changed else None
+    if is_changed and float(exact.half_width[at]) > layers.half_width[band] * _ROUNDED:
+        raise EvidenceBroken("the stored interval is narrower than the exact one", where=f"band {band}")
     if given is not None and np.isfinite(given[band]):
         from_input = int(on_grid(given[band : band + 1], record.quantum)[0])
         if decoded is not None and from_input != decoded:

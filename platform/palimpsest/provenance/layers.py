@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DTYPES = ("|u1", "<u2", "<u4", "<i8", "<f4", "|i1", "<i2", "<i4")
-_FILTER = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
+# Preset 1: measured on a tile of scattered damage 14 times as fast as preset 6, for a fifth more bytes.
+_FILTER = [{"id": lzma.FILTER_LZMA2, "preset": 1, "lc": 0, "lp": 0, "pb": 0}]
 PLAIN, RUNS = 0, 1
 MOST_VOXELS = 1 << 31
 LONGEST_PALETTE = 1 << 16
@@ -34,12 +35,9 @@ def pack(array: NDArray[np.generic]) -> bytes:
         f"<{little.ndim}I", *little.shape
     )
     flat = little.ravel()
-    bodies = [(PLAIN, flat.tobytes())]
-    if flat.size and (runs := _runs(flat)) is not None:
-        bodies.append((RUNS, runs))
-    packed = [(kind, len(body), _squeeze(body)) for kind, body in bodies]
-    kind, raw, body = min(packed, key=lambda entry: (len(entry[2]), entry[0]))
-    return head + struct.pack("<BI", kind, raw) + body
+    runs = _runs(flat) if flat.size else None
+    kind, body = (PLAIN, flat.tobytes()) if runs is None else (RUNS, runs)
+    return head + struct.pack("<BI", kind, len(body)) + lzma.compress(body, format=lzma.FORMAT_RAW, filters=_FILTER)
 
 
 def unpack(blob: bytes) -> NDArray[np.generic]:
@@ -138,8 +136,10 @@ def _runs(flat: NDArray[np.generic]) -> bytes | None:
     """Palette, then each run's palette index and length minus one, as separate columns of bytes; None if too varied."""
     bits = flat.view(f"<u{flat.dtype.itemsize}")  # by bit pattern: NaN equals itself
     starts = np.flatnonzero(np.concatenate(([True], bits[1:] != bits[:-1])))
+    if starts.size * 16 > flat.nbytes:  # runs this short cost more than they save
+        return None
     palette, index = np.unique(bits[starts], return_inverse=True)
-    if palette.size > LONGEST_PALETTE or starts.size * 6 > flat.nbytes * 4 + 64:
+    if palette.size > LONGEST_PALETTE:
         return None
     lengths = np.diff(np.concatenate((starts, [flat.size]))).astype(np.int64) - 1
     longs = np.flatnonzero(lengths >= 0xFFFF)
@@ -171,10 +171,6 @@ def _unruns(body: bytes, dtype: np.dtype[np.generic], size: int) -> NDArray[np.g
     if int(lengths.sum()) + count != size or (count and int(index.max()) >= colours):
         raise EvidenceBroken("runs that do not fill the layer", got=int(lengths.sum()) + count, wanted=size)
     return np.repeat(palette[index], lengths + 1).view(dtype)
-
-
-def _squeeze(body: bytes) -> bytes:
-    return lzma.compress(body, format=lzma.FORMAT_RAW, filters=_FILTER)
 
 
 def _unsqueeze(body: bytes, size: int) -> bytes:

@@ -197,14 +197,12 @@ def _write_tile(
 ) -> int:
     shape = piece.classes.shape
     sets, members = decision_sets(piece.parts, piece.classes.size)
-    widths = np.zeros(piece.classes.size, np.float32)
-    widths[piece.changed] = piece.half_width
-    codes, low, high = quantise_widths(widths)
+    codes, low, high = quantise_widths(piece.half_width)
     row = ProvenanceTile(
         restoration_id=restoration_id, row0=piece.window.row0, row1=piece.window.row1, col0=piece.window.col0,
         col1=piece.window.col1, classes=pack(piece.classes), sets=pack(narrow(sets).reshape(shape)),
-        set_members=members, confidence=pack(_confidence(piece).reshape(shape)),
-        half_width=pack_columns({"codes": codes.reshape(shape), "ends": np.array([low, high], np.float32)}),
+        set_members=members, confidence=pack(_confidence(piece)[piece.changed]),
+        half_width=pack_columns({"codes": codes, "ends": np.array([low, high], np.float32)}),
         reasons=pack(piece.reasons), contributions=_exact(piece) if full else None,
         contributions_sha256=parts_sha256(restoration.decisions, piece.parts),
         decoded_sha256=piece.decoded_sha256, restored_sha256=piece.restored_sha256,
