@@ -354,8 +354,7 @@ def _report(encoder: Encoder, encoding: Encoding, kept: float | None) -> EncodeR
         square += float(((before - after) ** 2).sum())
         count += before.size
         peak = max(peak, float(before.max(initial=-math.inf)))
-    mse = max(square / max(count, 1), 1e-30)
-    psnr = 10 * math.log10(peak**2 / mse) if count and peak > 0 else math.inf
+    psnr = 10 * math.log10(peak**2 * count / square) if square > 0 and peak > 0 else math.inf
     return EncodeReport(
         len(encoding.data), 8 * len(encoding.data) / encoder.cube.shape.voxels, psnr,
         _largest_error(encoder, encoding), kept, hashlib.sha256(encoding.data).hexdigest(),
