@@ -161,6 +161,16 @@ def test_missing_widths_and_units_are_assumed_and_said(scene, knowledge, found):
     assert (guessed.labels == found.labels).all(), "these are the scene's true width and scale"
 
 
+def test_wavelengths_rounded_to_picometres_give_the_same_labels(scene, knowledge):
+    def labels(centre):
+        return identify(replace(scene, bands=replace(scene.bands, centre_nm=centre)), knowledge)
+
+    fine = scene.bands.centre_nm + 1 / 3
+    before, after = labels(fine), labels(np.rint(fine * 1000) / 1000)
+    np.testing.assert_array_equal(before.labels, after.labels)
+    np.testing.assert_array_equal(before.fit, after.fit)
+
+
 def test_missing_widths_are_those_of_the_sensor_that_the_file_names(knowledge):
     known = next(sensor for sensor in knowledge.sensors if sensor.iri.endswith("enmap"))
     data = np.full((known.centre_nm.size, 1, 2), 3000, np.int16)

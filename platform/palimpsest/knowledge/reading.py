@@ -75,7 +75,9 @@ class Reading:
             notes.append("the cube does not say that it is reflectance: its values lie where reflectance does")
         assert bands.centre_nm is not None
         assert bands.fwhm_nm is not None
-        rules = prepare(knowledge, bands.centre_nm, bands.fwhm_nm, usable)
+        # Streams keep wavelengths in picometres: labels must come out the same before and after.
+        centre, fwhm = (np.rint(column * 1000) / 1000 for column in (bands.centre_nm, bands.fwhm_nm))
+        rules = prepare(knowledge, centre, fwhm, usable)
         if rules.unseen:
             notes.append(f"{len(rules.unseen)} materials have a feature that these bands do not cover")
         return cls(rules, scale, offset, cube.nodata, assumed, tuple(notes))
