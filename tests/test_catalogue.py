@@ -6,11 +6,20 @@ import threading
 import time
 
 import pytest
+from made_restoration import made_restoration
+from served import client_of, made_cube
 from sqlalchemy import inspect, select, text
 
 from palimpsest.catalogue import Database, FolderBlobs, check, downgrade, jobs, open_file, upgrade
 from palimpsest.catalogue.tables import Base, Job, Release, now
 from palimpsest.errors import EvidenceBroken, FormatError, PromiseBroken, UnknownTerm, UsageError
+from palimpsest.formats import write
+from palimpsest.provenance import manifest
+from palimpsest.provenance.explain import explain_pixel
+from palimpsest.provenance.record import Origin, write_provenance
+from palimpsest_api.main import create_app
+from palimpsest_api.settings import Settings
+from palimpsest_api.worker import Worker
 
 
 @pytest.fixture
@@ -213,3 +222,35 @@ def test_a_file_that_is_no_catalogue_is_refused(tmp_path):
             open_file(path)
     with pytest.raises(UsageError):
         Database("mysql://somewhere/x")
+
+
+def test_provenance_and_log_live_in_postgresql_as_they_do_in_sqlite(postgres_url):
+    upgrade(postgres_url)
+    database = Database(postgres_url)
+    made = made_restoration(2, (4, 9, 8))
+    with database.writing() as session:
+        name = write_provenance(made, session, Origin(), full=True, tile=4)
+    with database.reading() as session:
+        assert manifest.verify(session)["restorations"] == 1
+        told = explain_pixel(session, name, 3, 3).to_dict()
+        for point in made.contributions_at(3, 3):
+            assert told["restored"][point.band] == made.restored.data[point.band, 3, 3]
+    with database.writing() as session:
+        session.execute(text("UPDATE decisions SET sentence = 'another story' WHERE number = 1"))
+    with database.reading() as session, pytest.raises(EvidenceBroken):
+        manifest.verify(session)
+    database.close()
+    downgrade(postgres_url)
+
+
+def test_the_service_stands_on_postgresql_by_its_url_alone(postgres_url, tmp_path):
+    settings = Settings(home=tmp_path / "home", database_url=postgres_url)
+    write(made_cube(5, 5, 4), tmp_path / "c.tif")
+    with client_of(create_app(settings)) as client:
+        upload = client.put("/v1/uploads/files/c.tif", content=(tmp_path / "c.tif").read_bytes()).json()["id"]
+        cube = client.post("/v1/cubes", json={"uploads": [upload]}).json()["id"]
+        job = client.post("/v1/processes/evaluate/execution", json={"reference": cube, "test": cube}).json()["jobID"]
+        assert Worker(settings).run(most_jobs=1) == 1
+        assert client.get(f"/v1/jobs/{job}/results").json()["quality"]["max_error"] == 0
+        assert client.get("/v1/audit/verify").json()["events"] == 3
+    downgrade(postgres_url)

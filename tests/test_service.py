@@ -84,16 +84,18 @@ def test_indian_pines_goes_the_whole_way(served, tmp_path):
     walk(served, (SCENES / "indian_pines.hdr", SCENES / "indian_pines.img"), tmp_path, (60, 70))
 
 
-def test_a_killed_worker_is_replaced_and_the_job_finishes(tmp_path):
+def test_server_and_worker_are_killed_and_the_job_finishes(tmp_path):
     service = Served(tmp_path / "home")
     try:
         cube = service.upload(*written(tmp_path, made_cube(64, 64, 40)))
         job = service.job("compress", cube=cube["id"], mode="lossless")
         first = service.worker()
         wait(lambda: service.client.get(f"/v1/jobs/{job}").json()["progress"] >= 5)
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
-        assert service.client.get(f"/v1/jobs/{job}").json()["status"] == "running"  # nobody knows yet
+        for process in (first, service.server):
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        service.serve()
+        assert service.client.get(f"/v1/jobs/{job}").json()["status"] == "running"  # nobody has taken it up yet
         service.worker()
         result = service.done(job)
         told = service.client.get(f"/v1/jobs/{job}").json()
