@@ -19,7 +19,7 @@ def result(scene, case, method, value):
 
 def case_of(truth, struck, damaged):
     cube = Cube(struck, BandTable(count=len(struck)))
-    return bench.Case("s", "c", cube, truth, damaged, ~damaged, 2.0)
+    return bench.Case("s", "c", cube, truth, 4 * damaged.astype(np.uint8), ~damaged, 2.0)
 
 
 def test_linear_interpolation_recovers_straight_spectra_and_holds_the_ends():
@@ -54,6 +54,7 @@ def test_the_score_counts_damaged_voxels_alone():
     restored = truth + np.where(damaged, 0.2, 7.0)
     damaged_db, _, _ = bench.score(case_of(truth, restored, damaged), restored)
     assert damaged_db == pytest.approx(20.0)
+    assert bench.by_reason(case_of(truth, restored, damaged), restored) == {"dead": pytest.approx(20.0)}
 
 
 @needs_shared
@@ -66,7 +67,7 @@ def test_the_score_agrees_with_the_rivals_scorer(case):
     truth = make_scene(12, 14, seed=3).observed
     struck = degrade(truth, case)
     ours = bench.Case(
-        "s", case, struck.cube, truth.data, struck.damaged, ~struck.damaged, struck.unit
+        "s", case, struck.cube, truth.data, struck.reasons, ~struck.damaged, struck.unit
     )
     guess = interpolated(struck.cube, ours.usable, "linear")
     x, z, d = (np.moveaxis(np.asarray(a), 0, 2) for a in (truth.data, guess, struck.damaged))
@@ -84,7 +85,7 @@ def test_rivals_of_the_folder_restore_every_kind_of_case():
         usable = ~struck.damaged
         restored = rivals_for(RIVALS, case, struck.cube, usable, struck.unit)[name]()
         assert restored.shape == cube.data.shape
-        there = bench.Case("s", case, struck.cube, cube.data, struck.damaged, usable, struck.unit)
+        there = bench.Case("s", case, struck.cube, cube.data, struck.reasons, usable, struck.unit)
         assert bench.score(there, restored)[0] > bench.score(there, np.asarray(struck.cube.data))[0] + 3
 
 

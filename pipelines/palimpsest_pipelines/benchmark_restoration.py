@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +45,7 @@ class Case:
         name: which case.
         struck: the cube to restore.
         truth: clean values, ``(band, row, col)``.
-        damaged: voxels to be judged, ``(band, row, col)``.
+        reasons: a :class:`~palimpsest.cubes.Reason` where a voxel is to be judged, 0 elsewhere, ``(band, row, col)``.
         usable: what restorers are told, True = usable, ``(band, row, col)``.
         unit: stored units of one: the 99.9th percentile of the truth.
     """
@@ -54,9 +54,14 @@ class Case:
     name: str
     struck: Cube
     truth: NDArray[np.generic]
-    damaged: NDArray[np.bool_]
+    reasons: NDArray[np.uint8]
     usable: NDArray[np.bool_]
     unit: float
+
+    @property
+    def damaged(self) -> NDArray[np.bool_]:
+        """Voxels to be judged, ``(band, row, col)``."""
+        return np.not_equal(self.reasons, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Result:
         coverage: share of restored damaged voxels whose truth lies in the 90 % interval; None for who gives none.
         half_width: mean half width of that interval, of the unit.
         is_exact: whether the contributions add up to the restoration in every voxel.
+        by_reason: PSNR on the voxels of each kind of damage, dB.
     """
 
     scene: str
@@ -86,6 +92,7 @@ class Result:
     coverage: float | None = None
     half_width: float | None = None
     is_exact: bool | None = None
+    by_reason: dict[str, float] = field(default_factory=dict)
 
 
 def run(
@@ -158,6 +165,19 @@ def score(case: Case, restored: NDArray[np.generic]) -> tuple[float, float, floa
     cosine = np.clip(dot / np.maximum(np.sqrt(ours * theirs), 1e-12), -1, 1)
     damaged = -10 * np.log10(max(on_damaged / max(int(struck.sum()), 1), 1e-12))
     return float(damaged), float(per_band.mean()), float(np.degrees(np.arccos(cosine)).mean())
+
+
+def by_reason(case: Case, restored: NDArray[np.generic]) -> dict[str, float]:
+    """PSNR on the voxels of each kind of damage, dB, by the name of the reason in lower case."""
+    from palimpsest.cubes import Reason
+
+    found = {}
+    for reason in np.unique(case.reasons[case.damaged]):
+        here = case.reasons == reason
+        error = np.asarray(restored)[here].astype(np.float64) - np.asarray(case.truth)[here]
+        psnr = -10 * np.log10(max(float((np.nan_to_num(error / case.unit) ** 2).mean()), 1e-12))
+        found[Reason(reason).name.lower()] = round(float(psnr), 3)
+    return found
 
 
 def intervals(case: Case, restoration: Restoration) -> tuple[float | None, float | None]:
@@ -234,7 +254,7 @@ def _cases(scenes: Path, only: tuple[str, ...], wanted: tuple[str, ...]) -> Iter
         cube = whole_bands(cube)
         for name in filter(is_wanted, case_names(cube)):
             struck = degrade(cube, name)
-            yield Case(path.stem, name, struck.cube, cube.data, struck.damaged, struck.cube.usable(), struck.unit)
+            yield Case(path.stem, name, struck.cube, cube.data, struck.reasons, struck.cube.usable(), struck.unit)
     if not only or "made" in only:
         yield from _made_cases(is_wanted)
 
@@ -246,7 +266,7 @@ def _made_cases(is_wanted: Callable[[str], bool]) -> Iterator[Case]:
     for number, kind in enumerate(MADE_KINDS if names else ()):
         made = make_scene(MADE_SIDE, MADE_SIDE, seed=MADE_SEED + number, kind=kind, defects="mixed")
         unit = float(np.percentile(np.asarray(made.clean.data), 99.9))
-        judged = made.damaged & made.observed.bands.good[:, None, None]
+        judged = np.where(made.observed.bands.good[:, None, None], made.reasons, np.uint8(0))
         flagged = made.observed.usable()
         for name in names:
             usable = flagged & ~made.damaged if name == "made" else flagged
@@ -264,12 +284,14 @@ def _results(case: Case, rivals: Path | None, ablation: bool) -> Iterator[Result
         started = time.perf_counter()
         values = restore_by_rival()
         seconds = time.perf_counter() - started
-        yield Result(case.scene, case.name, name, *score(case, values), round(seconds, 2))
+        yield Result(
+            case.scene, case.name, name, *score(case, values), round(seconds, 2), by_reason=by_reason(case, values)
+        )
     for name, done, seconds in _ours(case, ablation):
         covered, width = intervals(case, done)
         yield Result(
             case.scene, case.name, name, *score(case, done.restored.data), round(seconds, 2), covered, width,
-            done.is_exact(),
+            done.is_exact(), by_reason(case, done.restored.data),
         )
 
 
