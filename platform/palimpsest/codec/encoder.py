@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from palimpsest.codec import header, layers, rate, spectral
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
+from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
 from palimpsest.codec.models import load_model
 from palimpsest.codec.quantiser import BLOCK, GAIN_STEPS, NEUTRAL
 from palimpsest.codec.sampling import (
@@ -30,8 +31,8 @@ from palimpsest.codec.sampling import (
     voxel_reasons,
 )
 from palimpsest.codec.stream import HASH, LABELS, WHOLE, pack
-from palimpsest.codec.tile import TileCode, TileCoder, level_count
-from palimpsest.cubes.window import tiles
+from palimpsest.codec.tile import TileCoder, level_count
+from palimpsest.cubes.window import Window, tiles
 from palimpsest.errors import CubeRefused, PromiseBroken, UsageError
 
 if TYPE_CHECKING:
@@ -40,50 +41,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import LabelJudge
-    from palimpsest.cubes import Cube, ImportanceMap, Window
+    from palimpsest.cubes import Cube, ImportanceMap
 
 TILE = 512
 RATE_TOLERANCE = 0.01
 BASE_BPPPC = 0.05  # of the reconstruction below the exact layer: measured best on four scenes among 0 to 0.5
 EXACT_MODES = ("bound", "lossless")
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedTile:
-    """A tile with everything that goes into the stream.
-
-    Args:
-        window: where it lies.
-        code: spatial levels.
-        mask: reasons, deflated; empty where every voxel is good.
-        gains: half octaves a block, or None.
-        decoded: integers that the decoder will give, before void voxels are put back, ``(band, row, col)``.
-        exact: the exact layer's section, or empty.
-        refinement: corrections that keep labels, or empty.
-    """
-
-    window: Window
-    code: TileCode
-    mask: bytes
-    gains: NDArray[np.uint8] | None
-    decoded: NDArray[np.int64]
-    exact: bytes = b""
-    refinement: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """One complete encoding in memory.
-
-    Args:
-        level: the spectral level.
-        tiles: coded tiles in order.
-        data: the whole stream.
-    """
-
-    level: spectral.SpectralLevel
-    tiles: tuple[EncodedTile, ...]
-    data: bytes
+STRIP = 32  # rows that are held as 64-bit numbers at a time
 
 
 class Encoder:
@@ -117,7 +81,7 @@ class Encoder:
         dead = self._dead_bands()
         for fallback in (False, True):
             found = 0
-            for window in self.windows:
+            for window in self._strips():
                 integers, void = self.samples(window)
                 void = void & ~dead[:, None, None]
                 complete = ~void.any(axis=0)
@@ -136,12 +100,18 @@ class Encoder:
     def _dead_bands(self) -> NDArray[np.bool_]:
         """Bands void in (nearly) every pixel that has anything at all, ``(band,)``."""
         used, pixels = np.zeros(self.cube.shape.bands), 0
-        for window in self.windows:
+        for window in self._strips():
             _, void = self.samples(window)
             used += (~void).sum(axis=(1, 2))
             pixels += int((~void).any(axis=0).sum())
         dead: NDArray[np.bool_] = used < 0.01 * max(pixels, 1)
         return dead
+
+    def _strips(self, inside: Window | None = None) -> Iterator[Window]:
+        """The cube's tiles, or one of them, a few rows at a time."""
+        for window in self.windows if inside is None else [inside]:
+            for row in range(window.row0, window.row1, STRIP):
+                yield Window(row, min(row + STRIP, window.row1), window.col0, window.col1)
 
     def samples(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Integers of a window and which of its voxels teach and cost nothing, ``(band, row, col)``."""
@@ -162,19 +132,24 @@ class Encoder:
             exact: add the exact layer with this bound, in integer units (stored bits for floats at 0).
         """
         level = spectral.fit(self.statistics, self.weights, step)
-        coded = tuple(self._tile(window, level, exact) for window in self.windows)
-        return self.packed(level, coded)
+        return self.packed(level, tuple(self._tile(window, level, exact) for window in self.windows))
+
+    def sized(self, step: float) -> Encoding:
+        """As :meth:`encode`, of the same size, but without asking what the decoder would give."""
+        level = spectral.fit(self.statistics, self.weights, step)
+        return self.packed(level, tuple(self._coded(window, level)[0] for window in self.windows))
 
     def at_rate(self, bpppc: float, *, tolerance: float = RATE_TOLERANCE) -> Encoding:
         """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached."""
         start = self._first_step(bpppc)
-        return rate.search(self.encode, start, bpppc, self.cube.shape.voxels, tolerance, self.cube.name)
+        found = rate.search(self.sized, start, bpppc, self.cube.shape.voxels, tolerance, self.cube.name)
+        return self.encode(found.level.step)
 
     def step_near(self, bpppc: float) -> float:
         """A step near a rate, by two cheap encodings; exactness does not matter here."""
         step = self._first_step(bpppc)
         for _ in range(2):
-            ratio = 8 * len(self.encode(step).data) / self.cube.shape.voxels / bpppc
+            ratio = 8 * len(self.sized(step).data) / self.cube.shape.voxels / bpppc
             if ratio < 1.5:
                 break
             step *= min(8.0, ratio**1.5)
@@ -186,15 +161,43 @@ class Encoder:
         return rate.first_step(self.statistics.covariance * np.outer(self.weights, self.weights), bpppc)
 
     def _tile(self, window: Window, level: spectral.SpectralLevel, exact: int | None) -> EncodedTile:
-        integers, void = self.samples(window)
-        reasons = voxel_reasons(self.cube, window)
-        values = filled_spectra(integers, void, level.mean.astype(np.float64))
-        planes = smooth_over(level.analyse(values), np.logical_and.reduce(void, axis=0))
-        gains = None if self.importance is None else _gain_steps(self.importance, window)
-        code, rebuilt = self.coder.encode(planes, level.fraction_bits, gains)
+        tile, rebuilt = self._coded(window, level)
         decoded = np.clip(level.synthesise(rebuilt), *self.sampling.limits)
-        tile = EncodedTile(window, code, header.pack_mask(reasons), gains, decoded)
-        return tile if exact is None else self._with_exact(tile, integers, is_void(reasons), exact)
+        tile = replace(tile, decoded=decoded)
+        if exact is not None:
+            integers, _ = self.samples(window)
+            tile = self._with_exact(tile, integers, is_void(voxel_reasons(self.cube, window)), exact)
+        if self.settings.keep_labels:
+            return tile
+        return replace(tile, decoded=UNKNOWN, settled=self.settle(tile))
+
+    def _coded(self, window: Window, level: spectral.SpectralLevel) -> tuple[EncodedTile, NDArray[np.int32]]:
+        """A tile's spatial levels, and the component planes that the decoder will rebuild."""
+        planes = np.empty((level.components, window.rows, window.cols), np.int32)
+        empty = np.empty((window.rows, window.cols), bool)
+        for strip in self._strips(window):
+            integers, void = self.samples(strip)
+            rows = slice(strip.row0 - window.row0, strip.row1 - window.row0)
+            planes[:, rows] = level.analyse(filled_spectra(integers, void, level.mean.astype(np.float64)))
+            empty[rows] = np.logical_and.reduce(void, axis=0)
+        gains = None if self.importance is None else _gain_steps(self.importance, window)
+        code, rebuilt = self.coder.encode(smooth_over(planes, empty), level.fraction_bits, gains)
+        mask = header.pack_mask(voxel_reasons(self.cube, window))
+        return EncodedTile(window, code, mask, gains, UNKNOWN), rebuilt
+
+    def settle(self, tile: EncodedTile) -> Settled:
+        """Hash and errors of a tile's decoded values."""
+        stored = self.stored(tile)
+        usable = self.promised(tile.window)
+        before = np.asarray(self.cube.data[(slice(None), *tile.window.slices)])
+        square, peak, worst = 0.0, -math.inf, 0.0
+        for band in range(len(stored)):
+            original = before[band][usable[band]].astype(np.float64)
+            error = np.abs(original - stored[band][usable[band]].astype(np.float64))
+            square += float((error**2).sum())
+            peak, worst = max(peak, float(original.max(initial=-math.inf))), max(worst, float(error.max(initial=0)))
+        digest = hashlib.sha256(stored.tobytes()).digest()[:HASH]
+        return Settled(digest, square, int(usable.sum()), peak, worst)
 
     def _with_exact(
         self, tile: EncodedTile, integers: NDArray[np.int64], void: NDArray[np.bool_], bound: int
@@ -222,13 +225,20 @@ class Encoder:
         certificate: Mapping[str, object] | None = None, label_section: bytes = b"",
     ) -> Encoding:
         """Coded tiles as a stream."""
-        hashes = [hashlib.sha256(self.stored(tile).tobytes()).digest()[:HASH] for tile in coded]
+        hashes = [self._digest(tile) for tile in coded]
         head = header.build_head(self.cube, self.settings, self.sampling, level, self.model, TILE, self.importance)
         extra = []
         if certificate is not None:
             head["certificate"] = dict(certificate)
             extra.append((LABELS, WHOLE, label_section))
         return Encoding(level, coded, pack(head, header.build_sections(self.cube, level, coded, extra), hashes))
+
+    def _digest(self, tile: EncodedTile) -> bytes:
+        if tile.settled is not None:
+            return tile.settled.digest
+        if tile.decoded.size == 0:
+            return bytes(HASH)  # only the size of this stream is wanted
+        return hashlib.sha256(self.stored(tile).tobytes()).digest()[:HASH]
 
 
 def _largest(cube: Cube, windows: list[Window]) -> float:
@@ -329,35 +339,20 @@ def _exactly(encoder: Encoder) -> Encoding:
         lost = 0.5 if encoder.sampling.is_float else 0.0
         integer_bound = max(0, math.floor(bound / encoder.sampling.quantum - lost))
     encoding = encoder.encode(step, exact=integer_bound)
-    worst = _largest_error(encoder, encoding)
+    worst = max(tile.settled.worst for tile in encoding.tiles if tile.settled is not None)
     if worst > bound:
         raise PromiseBroken("the bound cannot be kept", where=encoder.cube.name, got=worst, wanted=bound)
     return encoding
 
 
-def _largest_error(encoder: Encoder, encoding: Encoding) -> float:
-    worst = 0.0
-    for tile in encoding.tiles:
-        usable = encoder.promised(tile.window)
-        before = np.asarray(encoder.cube.data[(slice(None), *tile.window.slices)])[usable].astype(np.float64)
-        after = encoder.stored(tile)[usable].astype(np.float64)
-        worst = max(worst, float(np.abs(before - after).max(initial=0)))
-    return worst
-
-
 def _report(encoder: Encoder, encoding: Encoding, kept: float | None) -> EncodeReport:
-    square, count, peak = 0.0, 0, -math.inf
-    for tile in encoding.tiles:
-        usable = encoder.promised(tile.window)
-        before = np.asarray(encoder.cube.data[(slice(None), *tile.window.slices)])[usable].astype(np.float64)
-        after = encoder.stored(tile)[usable].astype(np.float64)
-        square += float(((before - after) ** 2).sum())
-        count += before.size
-        peak = max(peak, float(before.max(initial=-math.inf)))
+    settled = [tile.settled or encoder.settle(tile) for tile in encoding.tiles]
+    square, count = sum(each.square for each in settled), sum(each.count for each in settled)
+    peak = max(each.peak for each in settled)
     psnr = 10 * math.log10(peak**2 * count / square) if square > 0 and peak > 0 else math.inf
     return EncodeReport(
         len(encoding.data), 8 * len(encoding.data) / encoder.cube.shape.voxels, psnr,
-        _largest_error(encoder, encoding), kept, hashlib.sha256(encoding.data).hexdigest(),
+        max(each.worst for each in settled), kept, hashlib.sha256(encoding.data).hexdigest(),
     )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import EncodeSettings
-    from palimpsest.codec.encoder import EncodedTile
+    from palimpsest.codec.encoded import EncodedTile
     from palimpsest.codec.models import CodecModel
     from palimpsest.cubes import Cube, ImportanceMap, Window
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import LabelJudge
-    from palimpsest.codec.encoder import EncodedTile, Encoder, Encoding
+    from palimpsest.codec.encoded import EncodedTile, Encoding
+    from palimpsest.codec.encoder import Encoder
     from palimpsest.codec.sampling import Sampling
     from palimpsest.cubes import Cube
 
