@@ -253,3 +253,29 @@ def test_a_name_or_suffix_is_taken_once():
         Registry(Envi(), Envi(name="other"))
     with pytest.raises(FormatError, match=r"wanted one of \.tif"):
         FORMATS.write(made_cube(), "x.jpg")
+
+
+@pytest.mark.parametrize(
+    "name", ["x.hdr", "x.tif", "x.nc", "x.npy", "x.npy.json", "x.hdr.reasons.npz", "x.zarr/zarr.json"]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # numpy remarks on headers that look like Python 2's
+def test_altered_bytes_are_refused_or_give_a_cube_and_never_another_exception(tmp_path, name):
+    path = tmp_path / f"x.{name.split('.')[1].split('/')[0]}"
+    write(made_cube(), path)
+    whole = (tmp_path / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        altered = bytearray(whole)
+        for place in rng.integers(0, len(whole) - 8, rng.integers(1, 6)):
+            kind = rng.integers(3)
+            if kind == 0:
+                altered[place % len(altered)] = int(rng.integers(256))
+            elif kind == 1:
+                del altered[place : place + int(rng.integers(1, 30))]
+            else:
+                altered[place:place] = rng.bytes(4)
+        (tmp_path / name).write_bytes(bytes(altered))
+        try:
+            assert isinstance(read(path), Cube)
+        except (FormatError, CubeRefused):
+            continue

@@ -43,8 +43,11 @@ class NetCdf:
     def read(self, path: Path) -> Cube:
         """The cube; see :mod:`palimpsest.formats.cf` for what is recognised."""
         import h5netcdf
+        import h5py
 
         try:
+            with h5py.File(path, "r") as probe:  # what h5netcdf leaves behind half-made when it fails
+                probe.attrs.get("_nc3_strict")
             with h5netcdf.File(path, "r", phony_dims="sort") as source:
                 variables = dict(_variables(source, "", path))
                 header = source.attrs.get(HEADER, "")
@@ -53,7 +56,7 @@ class NetCdf:
                 text = header.decode() if isinstance(header, bytes) else str(header)
                 variables.pop(HEADER, None)
                 return read_cube(variables, text, path, self.variable, self.axes)
-        except (OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError) as error:
+        except (OSError, KeyError, RuntimeError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise FormatError("not a readable netCDF-4 file", where=path, got=str(error)) from error
 
     def write(self, cube: Cube, path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from tokenize import TokenError  # numpy parses a header that looks like Python 2's with tokenize
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +78,7 @@ def map_npy(path: Path) -> NDArray[np.generic]:
     """The array in a .npy file, mapped, in native byte order; objects are refused."""
     try:
         data = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, TokenError) as error:
         raise FormatError("not a readable .npy array", where=path, got=str(error)) from error
     native: NDArray[np.generic] = data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
     return native

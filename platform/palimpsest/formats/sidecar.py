@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
+from tokenize import TokenError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import CubeShape
 
+_BROKEN = (
+    *(KeyError, ValueError, OSError, EOFError, RuntimeError, NotImplementedError, SyntaxError, TokenError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 SUFFIX = ".reasons.npz"
 
 
@@ -50,13 +56,18 @@ def read_reasons(path: Path, name: str, shape: CubeShape) -> NDArray[np.uint8]:
             wanted="the file beside it; without it, remove the line 'palimpsest mask' from the header",
         )
     try:
-        with np.load(beside, allow_pickle=False) as packed:
-            reasons = packed["reasons"]
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(beside) as packed, packed.open("reasons.npy") as entry:
+            np.lib.format.read_magic(entry)
+            found, is_fortran, dtype = np.lib.format.read_array_header_1_0(entry)
+            if found != tuple(shape) or dtype != np.uint8 or is_fortran:
+                raise FormatError(
+                    "mask of another shape", where=beside, got=f"{found} {dtype}", wanted=f"{tuple(shape)} uint8"
+                )
+            content = entry.read(shape.voxels)  # never more than the header's shape promises
+    except FormatError:
+        raise
+    except _BROKEN as error:
         raise FormatError("not a mask file", where=beside, got=str(error)) from error
-    if reasons.shape != tuple(shape) or reasons.dtype != np.uint8:
-        raise FormatError(
-            "mask of another shape", where=beside, got=f"{reasons.shape} {reasons.dtype}",
-            wanted=f"{tuple(shape)} uint8",
-        )
-    return np.asarray(reasons, np.uint8)
+    if len(content) != shape.voxels:
+        raise FormatError("mask is cut short", where=beside, got=f"{len(content)} bytes", wanted=f"{shape.voxels}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
