@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from palimpsest.codec.sampling import Sampling
     from palimpsest.cubes import Cube
 
-BASE_RATES = (0.1, 0.16, 0.25, 0.4)
+BASE_RATES = (0.065, 0.1, 0.16, 0.25, 0.4, 0.8, 1.6)
 ROUNDINGS = (0.34, 0.5)  # a dead zone first: corrections that turn out to be zero are cheap
 
 
@@ -72,7 +72,11 @@ def encode_keeping_labels(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding
     for rate in BASE_RATES:
         if ceiling is not None and rate > ceiling:
             break
-        refined = _refined(encoder, encoder.at_rate(rate, tolerance=0.1), truth, judge)
+        try:
+            base = encoder.at_rate(rate, tolerance=0.1)
+        except PromiseBroken:
+            continue  # head and basis alone are larger: a small cube starts higher
+        refined = _refined(encoder, base, truth, judge)
         if best is not None and len(refined.data) > len(best.data):
             break
         best = refined

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec.plane_coder import MixerState
-from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder
+from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder, MixerState
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:
