@@ -41,6 +41,15 @@ def test_info_of_an_empty_cube_says_so_and_does_not_crash(tmp_path, capsys):
     assert (code, found["minimum"], found["unusable"], found["nodata"]) == (0, None, {"nodata": 1.0}, "nan")
 
 
+def test_info_of_a_large_cube_counts_some_rows_and_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("palimpsest.commands.info.LARGEST_COUNT", 60)
+    write(plain_cube(np.arange(120, dtype=np.int16).reshape(3, 8, 5)), tmp_path / "x.hdr")
+    _, found, _ = answer_of(capsys, "info", tmp_path / "x.hdr", "--json")
+    assert (found["counted"].split(";")[0], found["usable_share"]) == ("one row in 2", 1.0)
+    _, found, _ = answer_of(capsys, "info", tmp_path / "x.hdr", "--json", "--verify")
+    assert "counted" not in found
+
+
 def test_info_answers_within_a_second(tmp_path):
     write(made_cube(), tmp_path / "x.hdr")
     command = [sys.executable, "-m", "palimpsest", "info", str(tmp_path / "x.hdr")]
