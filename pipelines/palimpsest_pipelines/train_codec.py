@@ -81,22 +81,29 @@ def train(settings: CodecTraining, scenes: Path | None, out: Path, note: Callabl
     note(f"learning from {', '.join(one.name for one in found)}")
     trainer = _Trainer(settings, found, note)
     trainer.run()
-    tensors: dict[str, Any] = dict(to_integers(trainer.levels))
+    card = finish(settings, found, dict(to_integers(trainer.levels)), trainer.losses, out, note)
+    note(f"{(time.monotonic() - began) / 60:.1f} minutes on {trainer.device}")
+    return card
+
+
+def finish(
+    settings: CodecTraining, found: list[Teacher], tensors: dict[str, Any], losses: dict[str, float], out: Path,
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    """Teach the entropy coder with trained levels, measure, and write weights and scorecard; the scorecard."""
     transform = LevelTransform.of_levels(weights.parse(_file(tensors), settings.name).levels)
     note("teaching the entropy coder")
-    tensors |= first_state.packed(scorecard.learn_first_state(transform, found))
+    tensors = tensors | first_state.packed(scorecard.learn_first_state(transform, found))
     data = _file(tensors)
     model = weights.parse(data, settings.name)
+    state = first_state.unpacked(model.mixer)
     card = {
         "model": settings.name, "sha256": model.sha256, "settings": asdict(settings),
-        "device": str(trainer.device), "minutes": round((time.monotonic() - began) / 60, 1),
         "data": [{"name": one.name, "kind": one.kind, "sha256": one.sha256} for one in found],
         "split": "rows of each scene or image: first 80 % train, next 10 % choose, last 10 % test",
-        "loss": trainer.losses,
+        "loss": losses,
         "bd_rate_against_cdf97": scorecard.against_cdf97(transform, found, note),
-        "bd_rate_of_first_state": scorecard.with_first_state(
-            transform, first_state.unpacked(model.mixer), found, note
-        ),
+        "bd_rate_of_first_state": scorecard.with_first_state(transform, state, found, note),
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{settings.name}{weights.SUFFIX}").write_bytes(data)

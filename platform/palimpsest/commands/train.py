@@ -48,7 +48,7 @@ def _codec(options: argparse.Namespace) -> int:
     card = train(settings, options.scenes, options.out, note)
     print_result(
         {
-            "weights": str(options.out / f"{name}.safetensors"), "sha256": card["sha256"], "minutes": card["minutes"],
+            "weights": str(options.out / f"{name}.safetensors"), "sha256": card["sha256"],
             "bd_rate_against_cdf97": card["bd_rate_against_cdf97"]["mean of scenes"],
             "bd_rate_of_first_state": card["bd_rate_of_first_state"]["mean of scenes"],
         },
