@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     Point = tuple[float, float]  # bpppc, PSNR dB
 
-SPATIAL_LEVELS = (1, 2, 3, 4, 5)
+SPATIAL_LEVELS = (1, 2, 3, 4)  # those that are trained
+PLAIN = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,16 @@ def _scene_paths(plan: Plan) -> list[Path]:
 
 
 def _variants(cube: Cube, plan: Plan) -> Iterator[tuple[str, float, tuple[int, ...] | None]]:
-    """(name, strength, trained levels) of each variant that says something on this cube."""
+    """(name, strength, trained levels) of each variant that says something on this cube.
+
+    'cdf97' has hand-made levels under the same trained contexts; 'plain' has nothing trained at all.
+    """
     for strength in plan.strengths:
         if strength > 0 and not cube.bands.has_wavelengths:
             continue
         yield f"strength={strength:g}", strength, None
     if plan.ablation:
+        yield PLAIN, 0.0, ()
         yield "cdf97", 0.0, ()
         for level in SPATIAL_LEVELS:
             yield f"without-level-{level}", 0.0, tuple(other for other in SPATIAL_LEVELS if other != level)
@@ -121,9 +126,8 @@ def _curves(cube: Cube, scene: str, plan: Plan) -> Iterator[Result]:
         for rate in plan.rates:
             with tempfile.TemporaryDirectory() as folder:
                 stream = Path(folder) / "scene.plm"
-                settings = EncodeSettings(
-                    bpppc=rate, strength=strength, trained_levels=levels, model=unseen_model(scene)
-                )
+                model = PLAIN if variant == PLAIN else unseen_model(scene)
+                settings = EncodeSettings(bpppc=rate, strength=strength, trained_levels=levels, model=model)
                 report = encode(cube, settings, importance=importance, out=stream)
                 decoded = decode(stream)
             yield Result(
