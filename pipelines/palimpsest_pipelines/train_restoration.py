@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
 EPOCHS = 24
-MADE = 72
+MADE = 64
 REAL_EACH = 12
 LEARNING_RATE = 3e-3
 FEWEST_FOR_FACTOR = 400

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     *inputs, out = options.paths
     if not inputs or out.suffix != ".json":
         raise UsageError("organise takes cubes and an output", got=str(out), wanted="IN... OUT.json")
-    groups = organise([open_input(path)[0] for path in inputs])
+    groups = organise([open_input(path, is_searched=False)[0] for path in inputs])
     body = {
         "groups": [
             {

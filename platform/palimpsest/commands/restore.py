@@ -32,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="another integrator (.safetensors)")
     parser.add_argument("--leave-out", action="append", default=[], metavar="PART",
                         help="do without a part of the integrator (to see what it is worth)")
+    parser.add_argument("--infer-opaque", action="store_true",
+                        help="also infer opaque and noisy bands; otherwise they stay as stored")
     parser.add_argument("--no-edges", action="store_true", help="remove the edges of the graph")
     add_json(parser)
 
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--mask and --provenance go with a single cube", wanted="restore IN OUT")
     started = time.perf_counter()
     knowledge = _knowledge(options.knowledge)
-    opened = [open_input(path) for path in inputs]
+    opened = [open_input(path, is_searched=options.mask is None) for path in inputs]
     if options.group:
         answer = _group(options, opened, inputs, out, knowledge)
     else:
@@ -56,17 +58,23 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def open_input(path: Path) -> tuple[Cube, bool]:
-    """A cube with its defects marked, and whether it comes from a lossy stream."""
-    from palimpsest.cubes.preprocess import mark_defects
+def open_input(path: Path, *, is_searched: bool = True) -> tuple[Cube, bool]:
+    """A cube, and whether it comes from a lossy stream.
 
+    Args:
+        path: a stream or a cube.
+        is_searched: look for defects that nobody marked. A stream is never searched: it carries the mask that was made
+            before coding, and what a coder smoothed must not pass for a defect.
+    """
     if path.suffix == ".plm":
         from palimpsest.codec.decoder import decode, error_model
 
-        return mark_defects(decode(path)), error_model(path).bound != 0
+        return decode(path), error_model(path).bound != 0
+    from palimpsest.cubes.preprocess import mark_defects
     from palimpsest.formats import read
 
-    return mark_defects(read(path)), False
+    cube = read(path)
+    return (mark_defects(cube) if is_searched else cube), False
 
 
 def read_mask(path: Path, cube: Cube) -> NDArray[np.bool_]:
@@ -112,7 +120,7 @@ def _single(
     mask = None if options.mask is None else read_mask(options.mask, cube)
     result = restore(
         cube, knowledge=knowledge, mask=mask, weights=options.weights, parts_left_out=tuple(options.leave_out),
-        edges=not options.no_edges, is_decoded=is_decoded,
+        edges=not options.no_edges, is_decoded=is_decoded, infer_opaque=options.infer_opaque,
     )
     write(result.restored, out)
     answer = _report(result) | {"out": str(out)}
@@ -121,7 +129,8 @@ def _single(
 
         settings = {
             "parts_left_out": list(options.leave_out), "edges": not options.no_edges, "is_decoded": is_decoded,
-            "mask": mask is not None,
+            "mask": mask is not None, "infer_opaque": options.infer_opaque,
+            "searched": options.mask is None and path.suffix != ".plm",
         }
         origin = Origin.of_file(path, settings)
         answer["restoration"] = write_provenance(result, options.provenance, origin, full=options.provenance_full)

@@ -36,7 +36,8 @@ def restore_again(cube: Cube, row: RestorationRow) -> Restoration:
         raise FormatError("restored together with other cubes: it cannot be made again from one input",
                           where=row.name, wanted="a file of `restore --group --provenance-full`")
     again = restore(
-        mark_defects(cube), knowledge=_release(row.release), mask=_mask(row),
+        mark_defects(cube) if row.settings.get("searched", True) else cube, knowledge=_release(row.release),
+        mask=_mask(row), infer_opaque=bool(row.settings.get("infer_opaque", False)),
         parts_left_out=tuple(row.settings.get("parts_left_out", ())), edges=bool(row.settings.get("edges", True)),
         is_decoded=bool(row.settings.get("is_decoded", False)),
     )

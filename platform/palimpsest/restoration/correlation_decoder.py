@@ -57,30 +57,31 @@ class Expansion:
 
 
 def expand(
-    view: View, proposals: Proposals, sources: Sources, weights: NDArray[np.float64], constrainer: Constrainer,
-    before: NDArray[np.generic], grid: Grid, ledger: Ledger, voxels: NDArray[np.int64],
+    view: View, wanted: NDArray[np.bool_], proposals: Proposals, sources: Sources, weights: NDArray[np.float64],
+    constrainer: Constrainer, before: NDArray[np.generic], grid: Grid, ledger: Ledger, voxels: NDArray[np.int64],
 ) -> Expansion:
     """Decide the damaged voxels of a view and write who added what into the ledger.
 
     Args:
         view: the pixels.
+        wanted: the voxels to decide, ``(pixel, band)``, none of them usable.
         proposals: candidates for them.
         sources: what was fitted.
         weights: of the sources at each pixel and band, ``(source, pixel, band)``.
         constrainer: the hard rules.
-        before: stored values of the damaged voxels, in the order of ``np.nonzero(~view.usable)``.
+        before: stored values of the damaged voxels, in the order of ``np.nonzero(wanted)``.
         grid: stored type and quantum.
         ledger: receives the contributions.
         voxels: flat index of each damaged voxel in the stored cube, in the same order.
     """
-    pixel, band = np.nonzero(~view.usable)
+    pixel, band = np.nonzero(wanted)
     trust = _heard(weights[:, pixel, band], proposals.speaks[:, pixel, band])  # (source, voxel)
     values = proposals.values[:, pixel, band].astype(np.float64)
     mixed = (trust * values).sum(0)
     spectra = view.values.astype(np.float64)
     spectra[pixel, band] = mixed
-    rules = constrainer.project(spectra, ~view.usable, sources.flat, proposals.shares[0])
-    stored, wanted = grid.stored(spectra[pixel, band] * view.unit)
+    rules = constrainer.project(spectra, wanted, sources.flat, proposals.shares[0])
+    stored, unclipped = grid.stored(spectra[pixel, band] * view.unit)
     sum_so_far = np.zeros(pixel.size, np.int64)
 
     def enter(decision: int, scaled: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
@@ -109,7 +110,7 @@ def expand(
         enter(ledger.rule(rule), moved[pixel, band], (moved[pixel, band] != 0).astype(float))
     # Clipping is what the stored type's range took; rounding is what is left between the sum and the stored value.
     after = on_grid(stored, grid.quantum)
-    clipped = np.where(np.abs(after - wanted) > grid.step, after - wanted, 0)
+    clipped = np.where(np.abs(after - unclipped) > grid.step, after - unclipped, 0)
     ledger.add(ledger.source("clipping"), voxels, clipped, full)
     rounding = after - on_grid(before, grid.quantum) - sum_so_far - clipped
     ledger.add(ledger.source("rounding"), voxels, rounding, full)

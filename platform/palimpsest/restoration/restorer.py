@@ -8,7 +8,7 @@ was measured would be a claim that nothing supports.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.sources import SOURCES, propose
 from palimpsest.restoration.study import Study, study
-from palimpsest.restoration.view import ACCEPTED, View, view_of
+from palimpsest.restoration.view import View, to_repair, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -42,7 +42,8 @@ WINDOW_PIXELS = 4096
 def restore(
     cube: Cube, *, knowledge: KnowledgeBase | None, mask: NDArray[np.bool_] | None = None,
     weights: str | Path | Integrator | None = None, parts_left_out: Collection[str] = (), edges: bool = True,
-    is_decoded: bool = False, relatives: Sequence[View] = (), companion: Companion | None = None,
+    is_decoded: bool = False, infer_opaque: bool = False, relatives: Sequence[View] = (),
+    companion: Companion | None = None,
 ) -> Restoration:
     """The cube with its damaged voxels restored, and why.
 
@@ -54,6 +55,7 @@ def restore(
         parts_left_out: parts of the integrator to do without (:data:`~palimpsest.restoration.integrator.PARTS`).
         edges: False removes the edges of the graph.
         is_decoded: the cube comes from a lossy stream: untouched voxels are 'coded' and not 'measured'.
+        infer_opaque: also infer what opaque windows and noisy bands would have shown; otherwise they stay as stored.
         relatives: samples of cubes of the same sensor (:func:`~palimpsest.restoration.study.sample_of`).
         companion: what other cubes of the same place say of a view.
 
@@ -66,12 +68,16 @@ def restore(
     reasons = damage_of(cube, mask)
     network = weights if isinstance(weights, Integrator) else load(weights)
     with one_thread():
-        seen = study(cube, reasons, knowledge, left_out=parts_left_out, relatives=relatives, companion=companion)
+        seen = study(
+            cube, reasons, knowledge, left_out=parts_left_out, relatives=relatives, companion=companion,
+            infer_opaque=infer_opaque,
+        )
         if seen.context is None:
             return _untouched(cube, reasons, is_decoded)
         table, widths = judge(seen, network, edges=edges, left_out=parts_left_out)
         constrained = knowledge if "rule_constrainer" not in parts_left_out else None
-        return _assemble(cube, reasons, seen, table, widths, constrained, knowledge, network, is_decoded, companion)
+        grounds = _Grounds(knowledge, constrained, network, is_decoded, infer_opaque, companion)
+        return _assemble(cube, reasons, seen, table, widths, grounds)
 
 
 def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
@@ -137,40 +143,53 @@ def _untouched(cube: Cube, reasons: NDArray[np.uint8], is_decoded: bool) -> Rest
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Grounds:
+    knowledge: KnowledgeBase | None
+    constrained: KnowledgeBase | None
+    network: Integrator
+    is_decoded: bool
+    infer_opaque: bool
+    companion: Companion | None
+
+
 def _assemble(
     cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64], widths: NDArray[np.float64],
-    constrained: KnowledgeBase | None, knowledge: KnowledgeBase | None, network: Integrator, is_decoded: bool,
-    companion: Companion | None,
+    grounds: _Grounds,
 ) -> Restoration:
     _bands, rows, cols = cube.shape
     data = np.array(cube.data, order="C")
     flat = data.reshape(-1)
-    kind = ProvenanceClass.CODED if is_decoded else ProvenanceClass.MEASURED
+    kind = ProvenanceClass.CODED if grounds.is_decoded else ProvenanceClass.MEASURED
+    companion = grounds.companion
+    broken = to_repair(reasons, infer_opaque=grounds.infer_opaque)
     classes = np.full(data.size, kind, np.uint8)
     grid = Grid.of(cube.data, seen.unit)
     ledger = Ledger(data.size)
-    constrainer = Constrainer.of(constrained, cube, seen.axis, seen.unit)
+    constrainer = Constrainer.of(grounds.constrained, cube, seen.axis, seen.unit)
     changed, half = [], []
     for start in range(0, seen.damaged.size, WINDOW_PIXELS):
         view = view_of(cube, reasons, seen.axis, seen.damaged[start : start + WINDOW_PIXELS], seen.unit)
         proposals = propose(seen.sources, view, None if companion is None else companion(view))
         member = seen.groups.of(view)
-        pixel, band = np.nonzero(~view.usable)
+        wanted = broken.reshape(seen.axis.count, -1)[:, view.pixels][seen.axis.order].T
+        pixel, band = np.nonzero(wanted)
         voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
         weights = np.moveaxis(table[member], 2, 0)
-        found = expand(view, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels)
+        found = expand(view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels)
         flat[voxels] = found.stored
         classes[voxels] = found.kind
         changed.append(voxels)
         half.append((widths[member[pixel], band] * seen.unit).astype(np.float32))
     named, width = np.concatenate(changed), np.concatenate(half)
     order = np.argsort(named, kind="stable")
-    unrepaired = int((~np.isin(reasons, ACCEPTED)).sum()) - named.size
+    unrepaired = int(broken.sum()) - named.size
     report: dict[str, object] = {
         "restored_voxels": int(named.size), "pixels_without_enough_bands": unrepaired > 0,
         "unrestored_voxels": unrepaired, "sources": _spoken(seen), "groups": len(seen.groups.centres),
         "materials": [m.label for m in seen.sources.flat.materials] if seen.sources.flat is not None else [],
     }
+    knowledge = grounds.knowledge
     if knowledge is not None and seen.axis.centre_nm is None:
         report["remark"] = "no wavelengths: the library could not be asked"
     clean = None if cube.reasons is None else np.where(
@@ -179,7 +198,8 @@ def _assemble(
     restored = replace(cube.with_data(data, f"restored {named.size} voxels"), reasons=clean)
     return Restoration(
         cube, restored, grid.quantum, tuple(ledger.decisions), tuple(ledger.contributions), named[order], width[order],
-        classes.reshape(data.shape), reasons, "" if knowledge is None else knowledge.release, network.digest, report,
+        classes.reshape(data.shape), reasons, "" if knowledge is None else knowledge.release, grounds.network.digest,
+        report,
     )
 
 

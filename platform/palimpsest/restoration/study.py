@@ -17,7 +17,7 @@ from palimpsest.restoration.evidence import gather
 from palimpsest.restoration.organiser import PixelGroups, group_pixels
 from palimpsest.restoration.semantic_mapper import library_for, read_scene
 from palimpsest.restoration.sources import Proposals, Sources, propose
-from palimpsest.restoration.view import ACCEPTED, Axis, View, noise_per_band, repairable, unit_of, view_of
+from palimpsest.restoration.view import ACCEPTED, Axis, View, noise_per_band, repairable, to_repair, unit_of, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -63,7 +63,7 @@ class Study:
 
 def study(
     cube: Cube, reasons: NDArray[np.uint8], knowledge: KnowledgeBase | None, *, left_out: Collection[str] = (),
-    relatives: Sequence[View] = (), companion: Companion | None = None, seed: int = 0,
+    relatives: Sequence[View] = (), companion: Companion | None = None, infer_opaque: bool = False, seed: int = 0,
 ) -> Study:
     """Look at a scene.
 
@@ -74,6 +74,7 @@ def study(
         left_out: parts of the integrator that are left out.
         relatives: samples of other cubes of the same sensor, to learn the scene's statistics with.
         companion: what other cubes of the same place say, or None.
+        infer_opaque: repair opaque and noisy bands too.
         seed: of the samples.
 
     Raises:
@@ -83,13 +84,16 @@ def study(
     usable = np.isin(reasons.reshape(axis.count, -1), ACCEPTED)
     seen = usable.sum(0)
     worth = repairable(seen, axis.count)
-    damaged = np.flatnonzero(worth & (seen < axis.count))
+    broken = to_repair(reasons, infer_opaque=infer_opaque).reshape(axis.count, -1)
+    damaged = np.flatnonzero(worth & broken.any(0))
     noise = noise_per_band(cube, reasons, axis, unit)
     rng = np.random.default_rng(seed)
     sample = view_of(cube, reasons, axis, _some(rng, np.flatnonzero(worth), SAMPLE), unit)
     pooled = _pooled(sample, relatives)
-    model = low_rank.fit(pooled, noise) if len(pooled.pixels) else None
-    bands_hit = np.asarray((~usable[:, damaged]).any(axis=1))[axis.order]
+    bands_hit = np.asarray((~usable[:, worth]).any(axis=1))[axis.order]
+    # A band that no pixel of the pool shows is nothing that statistics could say: then the fit is spared.
+    is_shown = bool((bands_hit & (pooled.usable.sum(0) >= low_rank.FEWEST_SEEN)).any())
+    model = low_rank.fit(pooled, noise) if is_shown else None
     everywhere = bands_hit if model is None else bands_hit & ~model.known
     groups = group_pixels(sample, sample.usable.mean(0) > 0.9, seed=seed) if len(sample.pixels) else PixelGroups(
         np.zeros((1, axis.count)), np.ones(axis.count, bool)

@@ -1,7 +1,8 @@
 """A cube as the sources see it: pixels by ascending bands, scaled so that a bright pixel is one, with its mask.
 
 Sources never touch stored units or stored order: a view carries both ways back. Voxels that overlap between detectors
-or that the mission filled itself are evidence like any other; every other reason makes a voxel damaged.
+or that the mission filled itself are evidence like any other; every other reason makes a voxel damaged. Opaque windows
+and noisy bands are not believed, but what was stored there stays unless their inference is asked for.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from palimpsest.cubes import BandTable, Cube
 
 ACCEPTED = (Reason.GOOD, Reason.OVERLAP, Reason.INTERPOLATED)
+LEFT_ALONE = (Reason.OPAQUE, Reason.NOISY)  # no evidence, and no loss either: inferred only when asked for
 FEWEST_BANDS = 4
 BRIGHT_PERCENTILE = 99.9
 
@@ -98,6 +100,12 @@ def view_of(
     usable = np.isin(reasons.reshape(bands, -1)[:, pixels], ACCEPTED)[axis.order].T
     values = np.asarray(flat[:, pixels])[axis.order].T.astype(np.float64) / unit
     return View(axis, pixels, np.where(usable, values, 0.0).astype(np.float32), np.ascontiguousarray(usable), unit)
+
+
+def to_repair(reasons: NDArray[np.uint8], *, infer_opaque: bool = False) -> NDArray[np.bool_]:
+    """Voxels that a restoration is to change, of the shape of ``reasons``."""
+    kept = ACCEPTED if infer_opaque else (*ACCEPTED, *LEFT_ALONE)
+    return ~np.isin(reasons, kept)
 
 
 def unit_of(cube: Cube, reasons: NDArray[np.uint8]) -> float:
