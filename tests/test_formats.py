@@ -279,3 +279,15 @@ def test_altered_bytes_are_refused_or_give_a_cube_and_never_another_exception(tm
             assert isinstance(read(path), Cube)
         except (FormatError, CubeRefused):
             continue
+
+
+def test_a_netcdf_cube_stored_in_one_piece_is_mapped_and_not_loaded(tmp_path):
+    import h5netcdf
+
+    data = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    with h5netcdf.File(tmp_path / "x.nc", "w") as f:
+        f.dimensions = {"y": 3, "x": 4, "band": 5}
+        f.create_variable("cube", ("y", "x", "band"), np.float32)[...] = data
+    cube = read(tmp_path / "x.nc")
+    assert isinstance(cube.data, np.memmap)
+    np.testing.assert_array_equal(cube.data, data.transpose(2, 0, 1))
