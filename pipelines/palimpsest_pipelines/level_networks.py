@@ -38,12 +38,15 @@ def _mirrored_rows(source: Tensor, first: int, count: int, length: int) -> Tenso
 class StepNetwork(nn.Module):
     """One lifting step: taps ``(distance, column)``, and a network where ``hidden`` is not zero."""
 
+    first: nn.Parameter
+    second: nn.Parameter
+
     def __init__(self, start: tuple[float, ...], columns: int, hidden: int, half: int) -> None:
         super().__init__()
         taps = torch.zeros(len(start), columns + 1)
         taps[:, 0] = torch.tensor(start)
         self.taps = nn.Parameter(taps)
-        self.hidden, self.half, self.depth = hidden, half, len(start)
+        self.hidden, self.window, self.depth = hidden, half, len(start)
         if hidden:
             self.first = nn.Parameter(torch.randn(hidden, 2, 2 * half + 1) * 0.5)
             self.second = nn.Parameter(torch.zeros(hidden))
@@ -78,7 +81,7 @@ class StepNetwork(nn.Module):
         return answer
 
     def _network(self, rows: Tensor) -> Tensor:
-        half, width = self.half, 2 * self.half + 1
+        half, width = self.window, 2 * self.window + 1
         window = functional.pad(rows, (half, half, 0, 0), mode="replicate")
         first = self.first - self.first.mean((1, 2), keepdim=True)
         unit = functional.conv2d(window, first[:, None])
@@ -100,11 +103,16 @@ class LiftNetwork(nn.Module):
             StepNetwork(start, columns, hidden if i == PREDICTION else 0, half) for i, start in enumerate(START)
         )
 
+    def each(self) -> list[StepNetwork]:
+        """The steps in order."""
+        return [step for step in self.steps if isinstance(step, StepNetwork)]
+
     def nearest(self) -> Tensor:
         """The dependent tap: with it a constant leaves no detail."""
-        step = self.steps[PREDICTION]
-        high = 1 + self.steps[0].total()
-        low = 1 + self.steps[1].total() * high
+        steps = self.each()
+        step = steps[PREDICTION]
+        high = 1 + steps[0].total()
+        low = 1 + steps[1].total() * high
         return (-high / low - (step.total() - 2 * step.taps[0, 0])) / 2
 
     def _add(self, index: int, source: Tensor, count: int, length: int) -> Tensor:
@@ -162,7 +170,7 @@ def to_integers(levels: list[LevelNetwork]) -> Tensors:
         for part in ("rows", "low_cols", "high_cols"):
             lift: LiftNetwork = getattr(level, part)
             for index in range(4):
-                step = lift.steps[index]
+                step = lift.each()[index]
                 key = f"level{number}.{part}.{index}"
                 taps = step.balanced(lift.nearest() if index == PREDICTION else None)
                 tensors[f"{key}.taps"] = _scaled(taps, TAP_SHIFT)

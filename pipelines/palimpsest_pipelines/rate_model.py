@@ -32,12 +32,11 @@ class RateModel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(NEIGHBOURS + BANDS, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 3)
-        )
-        nn.init.zeros_(self.net[4].weight)
+        last = nn.Linear(24, 3)
+        self.net = nn.Sequential(nn.Linear(NEIGHBOURS + BANDS, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), last)
+        nn.init.zeros_(last.weight)
         with torch.no_grad():
-            self.net[4].bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
+            last.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
 
     def forward(self, known: Tensor, noisy: Tensor, band: int, parent: Tensor | None, sibling: Tensor | None) -> Tensor:
         """Bits of ``noisy`` ``(plane, 1, row, col)``, given quantised magnitudes around."""

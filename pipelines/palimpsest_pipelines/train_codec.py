@@ -168,7 +168,7 @@ class _Trainer:
             scale = bits.detach() + 0.05 * planes[0].numel()
             loss = ((bits + error / BIT_IN_SQUARED_STEPS) / scale).mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it so
             torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
             optimiser.step()
             losses.append(loss.item())

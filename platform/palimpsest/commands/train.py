@@ -60,17 +60,7 @@ def _codec(options: argparse.Namespace) -> int:
 def _restoration(options: argparse.Namespace) -> int:
     import torch
 
-    from palimpsest.formats import read
-    from palimpsest.knowledge.release import load
-    from palimpsest_pipelines.train_restoration import Settings, train
-    from palimpsest_pipelines.training_data import TEACHERS
+    from palimpsest_pipelines.train_restoration import main
 
     torch.set_num_threads(options.threads)
-    recorded = {}
-    for name in TEACHERS:
-        if options.scenes is not None and name not in options.without and (options.scenes / f"{name}.hdr").exists():
-            recorded[name] = read(options.scenes / f"{name}.hdr")
-    out = options.out / f"{options.name or 'integrator'}.safetensors"
-    card = train(load(None), out, recorded=recorded, settings=Settings(seed=options.seed), note=note)
-    print_result({"weights": str(out), "model": card["model"], "seconds": card["seconds"]}, as_json=options.json)
-    return 0
+    return main(options)
