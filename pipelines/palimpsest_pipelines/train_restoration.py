@@ -164,7 +164,7 @@ def fit(examples: Sequence[Example], settings: Settings, note: Callable[[str], N
         for number in rng.permutation(len(examples)):
             loss = _loss(network, examples[number], tensors[number], edges=rng.random() > _EDGELESS)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it so
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()
