@@ -133,25 +133,42 @@ def _pad(out: Rows, row: NDArray[np.int32], edge: int) -> None:
         out[edge + c] = row[c]
 
 
-@numba.njit("void(int64[::1], int64[:,::1], int64, int64, int64, int64)", cache=True, nogil=True)
-def _measure_activity(activity: Rows, window: Rows, top: int, height: int, edge: int, half: int) -> None:
+@numba.njit("void(int64[::1], int64, int64[::1], int64[::1])", cache=True, nogil=True)
+def _add_pair(answer: Rows, weight: int, one: Rows, other: Rows) -> None:
+    # Plain counters over whole slices: the compiler turns these into vector instructions.
+    for c in range(answer.shape[0]):
+        answer[c] += weight * (one[c] + other[c])
+
+
+@numba.njit("void(int64[::1], int64[::1], int64[::1])", cache=True, nogil=True)
+def _add_change(total: Rows, one: Rows, other: Rows) -> None:
+    for c in range(total.shape[0]):
+        total[c] += abs(one[c] - other[c])
+
+
+@numba.njit("void(int64[::1], int64[::1], int64[:,::1], int64, int64, int64, int64)", cache=True, nogil=True)
+def _measure_activity(
+    activity: Rows, change: Rows, window: Rows, top: int, height: int, edge: int, half: int
+) -> None:
     cols, width = activity.shape[0], 2 * half + 1
     count = height * (width - 1) + (height - 1) * width
     scale = ((1 << ACTIVITY_SHIFT) + count // 2) // count
-    change = np.zeros(cols + 2 * half, np.int64)
+    start, length = edge - half, cols + 2 * half
     activity[:] = 0
+    change[:] = 0
     for i in range(top, top + height):
-        for c in range(1, cols + 2 * half):
-            change[c] = abs(window[i, edge - half + c] - window[i, edge - half + c - 1])
-        for k in range(1, width):
-            for c in range(cols):
-                activity[c] += change[c + k]
-        if i > top:
-            for c in range(cols + 2 * half):
-                change[c] = abs(window[i, edge - half + c] - window[i - 1, edge - half + c])
-            for k in range(width):
-                for c in range(cols):
-                    activity[c] += change[c + k]
+        _add_change(change[: length - 1], window[i, start + 1 : start + length], window[i, start : start + length - 1])
+    for k in range(width - 1):
+        part = change[k : k + cols]
+        for c in range(cols):
+            activity[c] += part[c]
+    change[:] = 0
+    for i in range(top + 1, top + height):
+        _add_change(change, window[i, start : start + length], window[i - 1, start : start + length])
+    for k in range(width):
+        part = change[k : k + cols]
+        for c in range(cols):
+            activity[c] += part[c]
     for c in range(cols):
         activity[c] = (activity[c] * scale) >> ACTIVITY_SHIFT
 
@@ -159,28 +176,28 @@ def _measure_activity(activity: Rows, window: Rows, top: int, height: int, edge:
 @numba.njit("void(int64[::1], int64[:,::1], int64, int64, int16[:,::1])", cache=True, nogil=True)
 def _measure_unit(unit: Rows, window: Rows, top: int, edge: int, weights: NDArray[np.int16]) -> None:
     height, width = weights.shape
+    cols = unit.shape[0]
     unit[:] = 1 << (FIRST_SHIFT - 1)
     for i in range(height):
         for k in range(width):
-            weight, start = np.int64(weights[i, k]), edge + k - width // 2
-            for c in range(unit.shape[0]):
-                unit[c] += weight * window[top + i, start + c]
-    for c in range(unit.shape[0]):
+            start = edge + k - width // 2
+            weight, part = np.int64(weights[i, k]), window[top + i, start : start + cols]
+            for c in range(cols):
+                unit[c] += weight * part[c]
+    for c in range(cols):
         unit[c] >>= FIRST_SHIFT
 
 
 @numba.njit("void(int64[::1], int64[:,::1], int64, int64, int16[:,::1])", cache=True, nogil=True)
 def _add_linear(answer: Rows, window: Rows, depth: int, edge: int, taps: NDArray[np.int16]) -> None:
+    cols = answer.shape[0]
     for m in range(taps.shape[0]):
         above, below = window[depth - 1 - m], window[depth + m]
-        tap = np.int64(taps[m, 0])
-        for c in range(answer.shape[0]):
-            answer[c] += tap * (above[edge + c] + below[edge + c])
+        _add_pair(answer, np.int64(taps[m, 0]), above[edge : edge + cols], below[edge : edge + cols])
         for k in range(1, taps.shape[1]):
-            tap = np.int64(taps[m, k])
-            for c in range(answer.shape[0]):
-                left, right = edge + c - k, edge + c + k
-                answer[c] += tap * (above[left] + below[left] + above[right] + below[right])
+            tap, left, right = np.int64(taps[m, k]), edge - k, edge + k
+            _add_pair(answer, tap, above[left : left + cols], below[left : left + cols])
+            _add_pair(answer, tap, above[right : right + cols], below[right : right + cols])
 
 
 @numba.njit(
@@ -206,6 +223,7 @@ def apply_step(
     length = rows + source.shape[0]
     window = np.empty((2 * depth, cols + 2 * edge), np.int64)
     answer, unit, activity = np.empty(cols, np.int64), np.empty(cols, np.int64), np.empty(cols, np.int64)
+    change = np.empty(cols + 2 * half, np.int64)
     for r in range(rows):
         for i in range(2 * depth):
             position = 2 * (r - depth + 1 + i) - 1 if is_update else 2 * (r - depth + 1 + i)
@@ -214,7 +232,7 @@ def apply_step(
         _add_linear(answer, window, depth, edge, taps)
         if hidden > 0:
             top = depth - network_depth
-            _measure_activity(activity, window, top, 2 * network_depth, edge, half)
+            _measure_activity(activity, change, window, top, 2 * network_depth, edge, half)
             for j in range(hidden):
                 _measure_unit(unit, window, top, edge, first[j])
                 weight = np.int64(second[j])
