@@ -161,6 +161,25 @@ def test_missing_widths_and_units_are_assumed_and_said(scene, knowledge, found):
     assert (guessed.labels == found.labels).all(), "these are the scene's true width and scale"
 
 
+def test_radiance_is_judged_with_a_warning_in_words(scene, knowledge):
+    assert any("radiance" in note for note in identify(replace(scene, units="radiance"), knowledge).notes)
+    fractions = replace(scene, data=(scene.data * 1e-4).astype(np.float32), scale=1.0, units="")
+    assert any("where reflectance does" in note for note in identify(fractions, knowledge).notes)
+
+
+def test_infinities_and_a_dark_cube_name_nothing_and_warn_of_nothing(scene, knowledge, found):
+    wild = scene.data.astype(np.float32)
+    wild[::3, :, :30] = np.inf
+    wild[1::7, :, :30] = -np.inf
+    half = identify(replace(scene, data=wild), knowledge, margins=True)
+    assert not half.labels[:, :30].any()
+    np.testing.assert_array_equal(half.labels[:, 30:], found.labels[:, 30:])
+    dark = identify(replace(scene, data=np.zeros_like(scene.data)), knowledge, margins=True)
+    assert not dark.labels.any()
+    flat = identify(replace(scene, data=np.full_like(scene.data, 4000)), knowledge, margins=True)
+    assert not flat.labels.any()
+
+
 def test_wavelengths_rounded_to_picometres_give_the_same_labels(scene, knowledge):
     def labels(centre):
         return identify(replace(scene, bands=replace(scene.bands, centre_nm=centre)), knowledge)

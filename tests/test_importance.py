@@ -70,6 +70,7 @@ def test_without_wavelengths_or_units_the_map_is_uniform_and_says_so(scene, know
     unknown = importance_map(replace(scene, scale=1.0, units=""), knowledge, 0.5)
     assert unknown.is_uniform
     assert "reflectance" in unknown.note
+    assert importance_map(replace(scene, units="uW/cm^2/sr/nm"), knowledge, 0.5).is_uniform, "radiance is none"
 
 
 def test_opaque_windows_and_experts_priorities_count(scene, knowledge):

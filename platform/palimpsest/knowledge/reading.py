@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BLOCK_PIXELS = 8192  # a few megabytes of measurements at a time, whatever the cube's size
 LARGEST_REFLECTANCE = 2.0
 ASSUMED_SCALE = 1e-4
+NOT_REFLECTANCE = ("radiance", "w/", "w m", "w cm", "counts", "dn")
 SAME_BAND_NM = 2.0  # a band this near to one of a sensor is taken for it
 
 
@@ -68,11 +69,8 @@ class Reading:
         usable = bands.good & _ever_usable(cube)
         if not usable.all():
             notes.append(f"{int((~usable).sum())} bad bands left out")
-        scale, offset, assumed = _scale(cube)
-        if assumed:
-            notes.append("the cube does not say that it is reflectance: taken for reflectance x 10000")
-        elif cube.scale == 1.0 and cube.units != "reflectance":
-            notes.append("the cube does not say that it is reflectance: its values lie where reflectance does")
+        scale, offset, assumed, remark = _scale(cube)
+        notes += [remark] if remark else []
         assert bands.centre_nm is not None
         assert bands.fwhm_nm is not None
         # Streams keep wavelengths in picometres: labels must come out the same before and after.
@@ -140,15 +138,21 @@ def _ever_usable(cube: Cube) -> NDArray[np.bool_]:
     return found
 
 
-def _scale(cube: Cube) -> tuple[float, float, bool]:
-    """Scale, offset, and whether they are a guess; fractions up to 2 are reflectance until somebody says otherwise."""
+def _scale(cube: Cube) -> tuple[float, float, bool, str]:
+    """Scale, offset, whether they are a guess, and what to say about it.
+
+    Fractions up to 2 are reflectance until somebody says otherwise.
+    """
+    if any(word in cube.units.casefold() for word in NOT_REFLECTANCE):
+        return cube.scale, cube.offset, True, f"the cube is in {cube.units}, and rules speak of reflectance"
     if cube.scale != 1.0 or cube.units == "reflectance":
-        return cube.scale, cube.offset, False
+        return cube.scale, cube.offset, False, ""
     rows = slice(None, None, max(1, cube.shape.rows // 64))
     sample = np.asarray(cube.data[:, rows]).astype(np.float64)
     if cube.nodata is not None:
         sample = sample[sample != cube.nodata]
     sample = sample[np.isfinite(sample)]
+    unsaid = "the cube does not say that it is reflectance: "
     if sample.size and np.percentile(sample, 99) > LARGEST_REFLECTANCE:
-        return ASSUMED_SCALE, 0.0, True
-    return 1.0, cube.offset, cube.is_integer
+        return ASSUMED_SCALE, 0.0, True, unsaid + "taken for reflectance x 10000"
+    return 1.0, cube.offset, cube.is_integer, unsaid + "its values lie where reflectance does"
