@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 def interpolated(cube: Cube, usable: NDArray[np.bool_], kind: str) -> NDArray[np.float32]:
-    """Each spectrum with its unusable bands interpolated along the wavelengths (band numbers where none are known).
+    """Each spectrum with its unusable bands interpolated over band numbers, as the rivals do it.
 
-    Beyond the first and last usable band the nearest usable value holds.
+    Where detectors overlap, band numbers serve a cubic better than wavelengths do. Beyond the first and last usable
+    band the nearest usable value holds.
 
     Args:
         cube: the cube.
@@ -32,13 +33,9 @@ def interpolated(cube: Cube, usable: NDArray[np.bool_], kind: str) -> NDArray[np
         kind: 'linear' or 'pchip'.
     """
     bands = cube.shape.bands
-    order = cube.bands.ascending()
-    centre = cube.bands.centre_nm
-    at = np.arange(bands, dtype=np.float64) if centre is None else centre[order]
-    # Detectors that overlap may repeat a centre; interpolation needs distinct places.
-    at = at + 1e-3 * np.arange(bands)
-    values = np.asarray(cube.data).reshape(bands, -1)[order].astype(np.float32)
-    masks = usable.reshape(bands, -1)[order]
+    at = np.arange(bands, dtype=np.float64)
+    values = np.asarray(cube.data).reshape(bands, -1).astype(np.float32)
+    masks = usable.reshape(bands, -1)
     packed = np.ascontiguousarray(np.packbits(masks, axis=0).T)
     _, first, group = np.unique(packed, axis=0, return_index=True, return_inverse=True)
     members = np.split(np.argsort(group.ravel(), kind="stable"), np.cumsum(np.bincount(group.ravel()))[:-1])
@@ -50,9 +47,7 @@ def interpolated(cube: Cube, usable: NDArray[np.bool_], kind: str) -> NDArray[np
         known = values[np.ix_(good, pixels)]
         make = PchipInterpolator if kind == "pchip" else interp1d
         values[np.ix_(~good, pixels)] = make(at[good], known, axis=0)(wanted)
-    answer = np.empty_like(values)
-    answer[order] = values
-    return answer.reshape(cube.data.shape)
+    return values.reshape(cube.data.shape)
 
 
 def rivals_for(
