@@ -18,6 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("path", type=Path, help="provenance file, SQLite catalogue, or evidence bundle (.zip)")
     verify.add_argument("--head", type=Path, metavar="FILE", help="a head kept elsewhere, which the log must grow from")
     verify.add_argument("--public-key", default="", metavar="HEX", help="the Ed25519 key that must have signed it")
+    verify.add_argument("--recompute", action="store_true", help="restore again, and say how well it agrees")
+    verify.add_argument("--input", type=Path, metavar="FILE", help="the stream or cube, for --recompute")
+    verify.add_argument("--restored", type=Path, metavar="FILE", help="the kept result, for --recompute elsewhere")
     add_json(verify)
     head = actions.add_parser("head", help="print the newest head, to be kept elsewhere")
     head.add_argument("path", type=Path)
@@ -37,6 +40,10 @@ def _verify(options: argparse.Namespace) -> int:
 
     head = None if options.head is None else Head.read(options.head)
     found = verify_path(options.path, head=head, public_key=options.public_key)
+    if options.recompute:
+        from palimpsest.provenance.repeat import repeat
+
+        found |= repeat(options.path, input_path=options.input, restored_path=options.restored)
     print_result({"verified": True, **found}, as_json=options.json)
     return 0
 

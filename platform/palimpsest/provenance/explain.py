@@ -180,7 +180,7 @@ def _exact(
             got=record.input_path or "no path", wanted="--input FILE, or a file of `restore --provenance-full`",
         )
     check_input(cube, record, where)
-    return _recomputed(recompute(cube, record), tile, window)
+    return _recomputed(recompute(cube, record), record, tile, window)
 
 
 def _stored(blob: bytes) -> _Exact:
@@ -200,7 +200,7 @@ def _stored(blob: bytes) -> _Exact:
     )
 
 
-def _recomputed(again: Restoration, tile: ProvenanceTile, window: Window) -> _Exact:
+def _recomputed(again: Restoration, record: RestorationRow, tile: ProvenanceTile, window: Window) -> _Exact:
     parts = tuple(again.within(window))
     if parts_sha256(again.decisions, parts) != tile.contributions_sha256:
         restored = np.ascontiguousarray(again.restored.data[(slice(None), *window.slices)])
@@ -209,7 +209,7 @@ def _recomputed(again: Restoration, tile: ProvenanceTile, window: Window) -> _Ex
         ) else "the restored values differ too"
         raise EvidenceBroken(
             "made again, this tile is not what was recorded", where=f"tile {window}", got=word,
-            wanted="the machine class, packages, release and model of the record; the stored hashes are the truth",
+            wanted=f"what made the record ({record.machine}); the stored hashes are the truth",
         )
     _, rows, cols = again.decoded.shape
     band, rest = np.divmod(again.changed, rows * cols)

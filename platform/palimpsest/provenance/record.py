@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from palimpsest import __version__
 from palimpsest.catalogue.blobs import file_sha256
 from palimpsest.catalogue.database import Database
 from palimpsest.catalogue.migrate import upgrade
@@ -168,7 +169,7 @@ def _restoration_row(restoration: Restoration, origin: Origin, full: bool, tile:
         settings=plain(origin.settings), report=plain(restoration.report), history=list(restoration.restored.history),
         decoded_sha256=values_sha256(decoded.data), restored_sha256=values_sha256(restoration.restored.data),
         is_full=full, changed_voxels=int(restoration.changed.size), packed_bytes=0,
-        machine=f"{platform.machine()} {platform.system()} numpy {np.__version__}",
+        machine=f"palimpsest {__version__}, {platform.machine()} {platform.system()}, numpy {np.__version__}",
     )
 
 
