@@ -75,6 +75,17 @@ def test_opaque_bands_are_marked_and_may_hold_zeros():
     assert made.clean.bands.good.all()
 
 
+def test_radiance_is_dark_where_the_air_is_opaque_and_keeps_its_truth():
+    made = make_scene(16, 16, units="radiance", kind="geology")
+    values = np.asarray(made.observed.data, np.float64)
+    closed = ~made.observed.bands.good
+    assert made.observed.units == "radiance"
+    assert np.abs(values[closed]).mean() < 0.03 * values[~closed].mean()
+    error = values - made.clean.data
+    assert error[100].std() == pytest.approx(np.hypot(made.noise_sigma[100], 12**-0.5), rel=0.25)
+    assert 20 < made.observed.physical().max() < 500
+
+
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_every_sensor_sees(sensor):
     made = make_scene(6, 7, sensor=sensor, kind="vegetation")

@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--date", type=int, default=0, help="another light, noise and defects over the same place")
     parser.add_argument("--noise", type=float, default=1.0, help="relative to the sensor's nominal noise")
     parser.add_argument("--defects", default="none", help="none, mixed, a05, a10, b..g, saturated or wide:NAME")
+    parser.add_argument("--units", choices=("reflectance", "radiance"), default="reflectance")
     parser.add_argument("--truth", type=Path, help="folder for clean cube, mask, abundances, labels and settings")
     add_json(parser)
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     scene = make_scene(
         options.rows, options.cols, sensor=options.sensor, seed=options.seed, kind=options.kind, noise=options.noise,
-        defects=options.defects, date=options.date,
+        defects=options.defects, date=options.date, units=options.units,
     )
     write(scene.observed, options.out)
     result: dict[str, object] = {

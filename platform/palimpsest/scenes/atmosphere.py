@@ -63,15 +63,18 @@ def diffuse_share(wavelengths_nm: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 - np.exp(-0.9 * scattered))
 
 
-def to_radiance(
-    reflectance: NDArray[np.float32], wavelengths_nm: NDArray[np.float64], *, sun_zenith_deg: float = 35.0
-) -> NDArray[np.float32]:
-    """Radiance at the sensor, W m-2 sr-1 um-1, of a ground of this reflectance (0 to 1), ``(band, ...)``."""
-    sun = 1000 * solar_irradiance(wavelengths_nm) * np.cos(np.radians(sun_zenith_deg)) / np.pi
-    gain = (sun * transmission(wavelengths_nm)).astype(np.float32)
-    path = (sun * 0.04 * (wavelengths_nm / 500) ** -4 * transmission(wavelengths_nm)).astype(np.float32)
-    shape = (-1,) + (1,) * (reflectance.ndim - 1)
-    return np.asarray(reflectance * gain.reshape(shape) + path.reshape(shape), np.float32)
+def radiance_terms(
+    wavelengths_nm: NDArray[np.float64], clear: NDArray[np.float64], *, sun_zenith_deg: float = 35.0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What reflectance is multiplied by, and the light of the path, W m-2 sr-1 um-1, each ``(band,)``.
+
+    Args:
+        wavelengths_nm: band centres.
+        clear: transmission of each band (:func:`transmission`).
+        sun_zenith_deg: height of the sun.
+    """
+    sun = 1000 * solar_irradiance(wavelengths_nm) * np.cos(np.radians(sun_zenith_deg)) / np.pi * clear
+    return sun.astype(np.float32), (sun * 0.04 * (wavelengths_nm / 500) ** -4).astype(np.float32)
 
 
 def _bands(wavelengths_nm: NDArray[np.float64], table: tuple[tuple[float, float, float], ...]) -> NDArray[np.float64]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from palimpsest.scenes.landscapes import Landscape
 
 UNITS_PER_REFLECTANCE = 10000.0
+UNITS_PER_RADIANCE = 100.0  # per W m-2 sr-1 um-1
 BLOCK_PIXELS = 8192
 _PLACE, _LIGHT, _NOISE = 0, 1, 2  # streams of chance: the place must not change with the date
 
@@ -48,6 +49,7 @@ class SceneSettings:
     noise: float
     defects: str
     date: int
+    units: str
     release: str
 
 
@@ -56,8 +58,8 @@ class MadeScene:
     """A scene with its truth.
 
     Args:
-        observed: reflectance x 10000, int16, with noise and defects; opaque bands marked; ``reasons`` holds what a
-            mission would flag itself.
+        observed: reflectance x 10000, or radiance x 100, int16, with noise and defects; opaque bands marked;
+            ``reasons`` holds what a mission would flag itself.
         clean: the same without noise and defects, float32, every band good.
         abundances: share of each material in each pixel, ``(material, row, col)`` float32, sum 1.
         materials: name of each material.
@@ -88,7 +90,8 @@ class MadeScene:
 def make_scene(
     rows: int = 128, cols: int = 128, *, sensor: str | Spectrometer | BandTable = "aviris", seed: int = 0,
     kind: str = "mixed", noise: float = 1.0, defects: str = "none", date: int = 0,
-    opaque: Literal["noise", "zero"] = "noise", knowledge: KnowledgeBase | None = None,
+    opaque: Literal["noise", "zero"] = "noise", units: Literal["reflectance", "radiance"] = "reflectance",
+    knowledge: KnowledgeBase | None = None,
 ) -> MadeScene:
     """A scene of a place.
 
@@ -103,6 +106,7 @@ def make_scene(
         date: another light, noise and set of defects over the same place.
         opaque: what opaque bands hold: the noise that a division by nothing leaves, or the zeros that some products
             write.
+        units: reflectance x 10000, or radiance at the sensor in W m-2 sr-1 um-1, x 100.
         knowledge: the release that spectra are taken from; the packaged one when left out.
 
     Raises:
@@ -130,7 +134,11 @@ def make_scene(
     bands = instrument.band_table()
     if opaque == "zero":
         observed[is_opaque] = 0
-    common = {"scale": 1 / UNITS_PER_REFLECTANCE, "units": "reflectance", "sensor": instrument.name}
+    scale = 1 / UNITS_PER_REFLECTANCE
+    if units == "radiance":
+        clean, observed, sigma = _as_radiance(instrument, clean, observed, sigma)
+        scale = 1 / UNITS_PER_RADIANCE
+    common = {"scale": scale, "units": units, "sensor": instrument.name}
     name = f"made-{kind}-{seed}" + (f"-{date}" if date else "")
     truth = Cube(clean, bands, name=f"{name}-clean", **common)  # type: ignore[arg-type]  # all of them are fields
     seen = Cube(
@@ -146,9 +154,22 @@ def make_scene(
         material_iris=tuple(entry.iri for entry in place.materials),
         labels=(shares.argmax(axis=0) + 1).astype(np.uint16), reasons=reasons, noise_sigma=sigma.astype(np.float32),
         settings=SceneSettings(
-            rows, cols, instrument.name, seed, kind, float(noise), defects, date, knowledge.release
+            rows, cols, instrument.name, seed, kind, float(noise), defects, date, units, knowledge.release
         ),
     )
+
+
+def _as_radiance(
+    sensor: Spectrometer, clean: NDArray[np.float32], observed: NDArray[np.int16], sigma: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.float64]]:
+    """The same look before any atmospheric correction: each band scaled by its sunlight, path light on top."""
+    gain, path = atmosphere.radiance_terms(sensor.centre_nm, band_transmission(sensor))
+    gain, path = gain * np.float32(UNITS_PER_RADIANCE / UNITS_PER_REFLECTANCE), path * np.float32(UNITS_PER_RADIANCE)
+    seen = np.empty_like(observed)
+    for band in range(len(clean)):
+        clean[band] = clean[band] * gain[band] + path[band]
+        seen[band] = np.clip(np.rint(observed[band] * gain[band] + path[band]), -32000, 32000)
+    return clean, seen, sigma * gain
 
 
 @dataclass(frozen=True, slots=True)
