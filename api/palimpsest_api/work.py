@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from palimpsest.catalogue import jobs
 from palimpsest.catalogue.jobs import Lease, LeaseLost
+from palimpsest.catalogue.tables import Model, Release, now
 from palimpsest.errors import MissingWavelengths, PalimpsestError
 from palimpsest.formats import write
 from palimpsest_api import artifacts
@@ -156,6 +157,7 @@ def compress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
         artifact = artifacts.add_artifact(
             session, artifacts.STREAM, source.name, files, facts, job_id=desk.lease.job_id
         )
+        cite(session, knowledge)
         return {"artifact": artifact.id, "report": told}
 
     return finish
@@ -188,6 +190,7 @@ def restore(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
         artifact = artifacts.add_artifact(
             session, artifacts.RESTORED, f"{source.name}-restored", files, facts, job_id=desk.lease.job_id
         )
+        cite(session, knowledge, found.model)
         restoration = write_provenance(
             found, session, origin, full=request.full, job_id=desk.lease.job_id, output_artifact=artifact.id,
             actor="worker", key=desk.service.key,
@@ -225,6 +228,16 @@ def load_release(name: str) -> KnowledgeBase | None:
     from palimpsest.knowledge.release import load
 
     return load(None if name == "active" else name)
+
+
+def cite(session: Session, knowledge: KnowledgeBase | None, model: str = "") -> None:
+    """Rows for the release and the weights that a result stands on, where there are none yet."""
+    if knowledge is not None and session.get(Release, knowledge.release) is None:
+        facts = {"materials": len(knowledge.materials), "rules": len(knowledge.rules)}
+        session.add(Release(hash=knowledge.release, version=knowledge.version, created=now(), status="cited",
+                            publisher="", reviewer="", reason="", facts=facts))
+    if model and session.get(Model, model) is None:
+        session.add(Model(hash=model, name="integrator", created=now(), card={}))
 
 
 def finite(report: dict[str, Any]) -> dict[str, Any]:
