@@ -70,7 +70,7 @@ class Encoder:
         self.windows = list(tiles(rows, cols, TILE))
         self.model = load_model(settings.model, settings.trained_levels)
         levels = level_count(min(rows, TILE), min(cols, TILE))
-        self.coder = TileCoder(self.model.transform, self.model.state, levels)
+        self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
         self.weights = np.ones(bands) if self.importance is None else _band_weights(self.importance)
         bound = settings.max_error if settings.mode == "bound" else None
         self.sampling = sampling_of(cube, _largest(cube, self.windows), bound)
@@ -239,6 +239,11 @@ class Encoder:
         if tile.decoded.size == 0:
             return bytes(HASH)  # only the size of this stream is wanted
         return hashlib.sha256(self.stored(tile).tobytes()).digest()[:HASH]
+
+
+def _passes(effort: int) -> int:
+    """Passes of the trellis by effort 1..9."""
+    return 1 if effort < 3 else 3 if effort < 8 else 5
 
 
 def _largest(cube: Cube, windows: list[Window]) -> float:

@@ -55,12 +55,12 @@ def block_gains(gains: NDArray[np.uint8] | None, shape: tuple[int, int], reach: 
 
 
 def quantise(
-    samples: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None
+    samples: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, passes: int = rdoq.PASSES
 ) -> tuple[NDArray[np.int32], Pull]:
-    """Quantised samples ``(component, row, col)`` and the pull measured on them."""
+    """Quantised samples ``(component, row, col)`` and the pull measured on them; ``passes`` of the trellis."""
     scale = 256.0 / step
     scaled = (samples * scale if gains is None else samples * (gains * (scale / 1024))).astype(np.float32)
-    quantised = rdoq.quantise_dependent(scaled)
+    quantised = rdoq.quantise_dependent(scaled, passes=passes)
     doubled = np.empty_like(quantised)
     rdoq.dequantise_dependent(quantised, doubled)
     towards, magnitude = scaled * np.sign(doubled), np.abs(quantised)

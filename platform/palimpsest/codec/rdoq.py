@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 
 CLASSES = 20  # how large the neighbourhood is
 SIZES = 18  # magnitudes with a price of their own
-PASSES = 2
+PASSES = 3  # each prices magnitudes by what the one before chose
 SLOPE = 0.36  # squared steps that a bit is worth at high rate
 
 
-def quantise_dependent(scaled: Scaled, slope: float = SLOPE) -> Stack:
+def quantise_dependent(scaled: Scaled, slope: float = SLOPE, passes: int = PASSES) -> Stack:
     """Samples of the dependent quantiser.
 
     Args:
         scaled: ``(component, row, col)`` float32 in units of the step of the finer union of both quantisers.
         slope: squared steps of error that one bit is worth; 0 minimises the error alone.
+        passes: how often the trellis is run, at least once.
 
     Returns:
         ``(component, row, col)`` int32; :func:`dequantise_dependent` rebuilds them.
@@ -49,7 +50,7 @@ def quantise_dependent(scaled: Scaled, slope: float = SLOPE) -> Stack:
     chosen = np.zeros(scaled.shape, np.int32)
     _classify(first, classes)
     _set_prices(np.stack([_counts(first, classes)] * 2), prices)
-    for _ in range(PASSES):
+    for _ in range(passes):
         counted = np.zeros((2, CLASSES, SIZES), np.int64)
         _viterbi(np.ascontiguousarray(size), classes, prices, np.float32(slope), chosen, counted)
         _set_prices(counted, prices)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.codec import rdoq
 from palimpsest.codec.planes import SIDE_LEVEL, ChunkDecoder, ChunkEncoder
 from palimpsest.codec.quantiser import Pull, block_gains, dequantise, quantise, unit_step
 from palimpsest.codec.spatial import LevelTransform, Pyramid
@@ -75,12 +76,16 @@ class TileCoder:
         transform: the spatial levels.
         initial: the mixer's state at the start of a tile.
         levels: how many spatial levels every tile has, however small the tiles at the edges are.
+        passes: of the encoder's trellis.
     """
 
-    def __init__(self, transform: LevelTransform, initial: MixerState, levels: int) -> None:
+    def __init__(
+        self, transform: LevelTransform, initial: MixerState, levels: int, *, passes: int = rdoq.PASSES
+    ) -> None:
         self._transform = transform
         self._initial = initial
         self._levels = levels
+        self._passes = passes
 
     def encode(
         self, planes: Stack, fraction_bits: int, gains: NDArray[np.uint8] | None
@@ -97,7 +102,7 @@ class TileCoder:
         def quantised(samples: Stack, gain: float, level: int) -> tuple[Stack, Stack]:
             step = unit_step(fraction_bits, gain)
             local = block_gains(gains, samples.shape[1:], 1 << level)
-            coded, pull = quantise(samples, step, local)
+            coded, pull = quantise(samples, step, local, self._passes)
             pulls.append(pull)
             return coded, dequantise(coded, step, local, pull)
 
