@@ -65,9 +65,9 @@ def decode(
         if error.whole_level is not None:
             raise
         whole = finest_whole_level(stream)
-        wanted = "nothing is left whole" if whole is None else f"--level {whole}, the finest level still whole"
+        left = "no level is left whole" if whole is None else f"--level {whole} is the finest still whole"
         raise StreamCorrupt(
-            error.what, where=error.where or path, got=error.got, wanted=error.wanted or wanted, whole_level=whole
+            f"{error.what} ({left})", where=error.where or path, got=error.got, wanted=error.wanted, whole_level=whole
         ) from error
     except PalimpsestError:
         raise
