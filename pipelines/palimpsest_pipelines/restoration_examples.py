@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 VOXELS = 48
 SIDE = 56
+PLAIN = 64  # examples from here on are raw numbers under a sun, an atmosphere and a dark signal
 SENSORS = ("aviris", "enmap", "emit", "hymap")
 KNOWLEDGE = ("full", "part", "held out", "minerals", "none")
 
@@ -95,9 +96,11 @@ def _errors(
     return errors, valid
 
 
-def made_examples(knowledge: KnowledgeBase, count: int, seed: int, note: Callable[[str], None]) -> Iterator[Example]:
-    """Examples from made scenes, cases and knowledge drawn by ``seed``."""
-    for number in range(count):
+def made_examples(
+    knowledge: KnowledgeBase, count: int, seed: int, note: Callable[[str], None], first: int = 0
+) -> Iterator[Example]:
+    """Examples from made scenes, cases and knowledge drawn by ``seed``; each depends on its number alone."""
+    for number in range(first, count):
         rng = np.random.default_rng([seed, number])
         kind = KINDS[number % len(KINDS)]
         sensor = SENSORS[int(rng.integers(len(SENSORS)))]
@@ -109,11 +112,17 @@ def made_examples(knowledge: KnowledgeBase, count: int, seed: int, note: Callabl
             scene.observed, data=np.clip(np.rint(scene.clean.data), -32768, 32767).astype(np.int16)
         ) if rng.random() < 0.5 else scene.observed
         truth = np.asarray(scene.clean.data, np.float64)
-        if rng.random() < 0.35:
+        is_raw = number >= PLAIN
+        if rng.random() < (1.0 if is_raw else 0.35):
             gain = _light(rng, recorded, knowledge)
-            dimmed = np.rint(np.asarray(recorded.data, np.float64) * gain).astype(np.int16)
+            # Raw numbers also carry a dark signal, and old scenes centres that are some nanometres off.
+            dark = float(rng.uniform(0, 0.2) * np.percentile(truth, 99)) if is_raw else 0.0
+            dimmed = np.rint(np.asarray(recorded.data, np.float64) * gain + dark).astype(np.int16)
             recorded = replace(recorded, data=dimmed, units="radiance")
-            truth = truth * gain
+            if is_raw and recorded.bands.centre_nm is not None:
+                moved = recorded.bands.centre_nm + rng.uniform(-6, 6)
+                recorded = replace(recorded, bands=replace(recorded.bands, centre_nm=moved))
+            truth = truth * gain + dark
         case = _case(rng, number)
         damaged = _random_runs(rng, recorded) if case == "runs" else degrade(recorded, case, seed=number).cube
         which = KNOWLEDGE[int(rng.choice(5, p=[0.15, 0.2, 0.4, 0.15, 0.1]))]

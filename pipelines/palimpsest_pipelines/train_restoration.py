@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from palimpsest.restoration.integrator import Integrator
 
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
-EPOCHS = 24
-MADE = 64
+EPOCHS = 12
+MADE = 102
 REAL_EACH = 12
 LEARNING_RATE = 3e-3
 FEWEST_FOR_FACTOR = 400
@@ -197,7 +197,9 @@ def _loss(network: Integrator, example: Example, tensors: tuple[Tensor, Tensor],
     expected = judgement.log_error[seen] - 2.0
     scale = expected * float(np.log(10.0))
     likelihood = (scale + 0.5 * torch.exp(-2 * scale) * cell.detach().clamp(min=1e-9)).mean()
-    loss: Tensor = case + 0.3 * torch.log(cell).mean() + 2.0 * charge + 0.3 * likelihood
+    best_cell = torch.log(plain[seen].min(1).values / number[seen] + _FLOOR)
+    cell_charge = torch.relu(torch.log(cell) - best_cell).mean()
+    loss: Tensor = case + 0.3 * torch.log(cell).mean() + 3.0 * charge + cell_charge + 0.3 * likelihood
     return loss
 
 

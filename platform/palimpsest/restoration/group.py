@@ -71,10 +71,20 @@ class Companion:
         values = values * self.gain
         both = usable & view.usable
         weight = both / self.variance
-        brightness = (weight * values * view.values).sum(1) / np.maximum((weight * values**2).sum(1), 1e-12)
-        # A pixel that both saw in a few bands only keeps its brightness: one noisy band must not rescale it.
-        known = both.sum(1) >= 4
-        return values * np.where(known, np.clip(brightness, 0.5, 2.0), 1.0)[:, None], usable
+        # Slopes and sky light differ by date and pixel: a smooth ratio, quadratic along the spectrum.
+        x = np.linspace(-1, 1, values.shape[1])
+        terms = values[:, :, None] * np.stack([np.ones_like(x), x, x**2], 1)  # (pixel, band, term)
+        normal = np.einsum("pb,pbi,pbj->pij", weight, terms, terms)
+        right = np.einsum("pb,pbi->pi", weight, terms * view.values[:, :, None])
+        level = np.maximum(normal[:, 0, 0], 1e-9)
+        # Bending must be paid for: it is extrapolated into gaps at the ends of the spectrum.
+        ridge = level[:, None] * np.array([1e-6, 1e-3, 3e-3])
+        start = ridge * np.array([1.0, 0.0, 0.0])
+        scale = np.linalg.solve(normal + ridge[:, :, None] * np.eye(3), (right + start)[:, :, None])[:, :, 0]
+        ratio = np.clip(scale @ np.stack([np.ones_like(x), x, x**2]), 0.4, 2.5)
+        # A pixel that both saw in a few bands only keeps its light: one noisy band must not rescale it.
+        known = both.sum(1) >= 8
+        return values * np.where(known[:, None], ratio, 1.0), usable
 
 
 @dataclass(frozen=True, slots=True)

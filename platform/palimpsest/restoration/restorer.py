@@ -22,7 +22,7 @@ from palimpsest.restoration.grid import Grid
 from palimpsest.restoration.integrator import Integrator, check_parts, load
 from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
-from palimpsest.restoration.sources import SOURCES, propose
+from palimpsest.restoration.sources import GROUP, SOURCES, propose
 from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import View, to_repair, view_of
 
@@ -108,16 +108,26 @@ def judge(
     context = seen.context
     if context is None:
         raise UsageError("nothing to judge", got="a scene without damage")
+    grouped = context.speaks[:, GROUP]
+    alone = replace(context, speaks=context.speaks & (np.arange(len(SOURCES)) != GROUP))
     with torch.no_grad():
-        judgement = network(context, edges=edges, left_out=left_out)
+        judgement = network(alone, edges=edges, left_out=left_out)
     cells = context.cells
+    log_error = judgement.log_error.numpy().astype(np.float64)
     table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
-    table[cells.group, cells.band] = judgement.weights.numpy()
+    weights = judgement.weights.numpy().astype(np.float64)
+    # Other cubes of the place are measurements and not opinions: they meet the judgement of all others by variance.
+    others = 10.0 ** (2 * (log_error - context.error[:, GROUP].astype(np.float64)))
+    share = np.where(grouped, others / (1.0 + others), 0.0)
+    weights *= 1 - share[:, None]
+    weights[:, GROUP] = share
+    log_error = log_error + 0.5 * np.log10(np.where(grouped, 1 / (1.0 + others), 1.0))
+    table[cells.group, cells.band] = weights
     name = "conformal_plain" if "confidence" in left_out else "conformal"
     factors = getattr(network, name).numpy().astype(np.float64)
     factor = factors[band_group(seen.axis)[cells.band], defect_kind(cells, seen.axis)]
     widths = np.zeros(table.shape[:2])
-    widths[cells.group, cells.band] = factor * 10.0 ** (judgement.log_error.numpy().astype(np.float64) - 2.0)
+    widths[cells.group, cells.band] = factor * 10.0 ** (log_error - 2.0)
     return table, widths
 
 
