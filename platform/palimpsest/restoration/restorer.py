@@ -24,7 +24,7 @@ from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.sources import GROUP, SOURCES, propose
 from palimpsest.restoration.study import Study, study
-from palimpsest.restoration.view import View, to_repair, view_of
+from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, View, to_repair, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -90,7 +90,9 @@ def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
     if mask is not None:
         if mask.shape != cube.data.shape:
             raise CubeRefused("mask of another shape", where=cube.name, got=mask.shape, wanted=cube.data.shape)
-        reasons = np.where(~mask & (reasons == Reason.GOOD), np.uint8(Reason.USER), reasons)
+        # What a hand marked is to be repaired, in an opaque window too.
+        free = np.isin(reasons, (*ACCEPTED, *LEFT_ALONE))
+        reasons = np.where(~mask & free, np.uint8(Reason.USER), reasons)
     return reasons
 
 
