@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.integrator import Integrator, load
+from palimpsest.restoration.low_rank import LowRank, fit
 from palimpsest.restoration.organiser import has_same_bands, is_one_place, organise
 from palimpsest.restoration.restorer import damage_of, restore
 from palimpsest.restoration.study import sample_of
-from palimpsest.restoration.view import Axis, View, unit_of, view_of
+from palimpsest.restoration.view import Axis, View, noise_per_band, unit_of, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -45,6 +46,7 @@ class Companion:
         covers: our bands that the other sensor reaches, ``(band,)``.
         gain: its value times this is ours, ``(band,)``.
         variance: of what is left, ``(band,)``.
+        model: its own statistics: what it says is freed of its noise, or None.
     """
 
     cube: Cube
@@ -56,12 +58,16 @@ class Companion:
     covers: NDArray[np.bool_]
     gain: NDArray[np.float64]
     variance: NDArray[np.float64]
+    model: LowRank | None
 
     def raw(self, pixels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Its values at our bands, not yet in our light, and where they are usable, ``(pixel, band)``."""
         view = view_of(self.cube, self.reasons, self.axis, pixels, self.unit)
+        seen = view.values
+        if self.model is not None:
+            seen = np.where(self.model.known, self.model.predict(view)[0], seen)
         after = np.minimum(self.index + 1, self.axis.count - 1)
-        values = view.values[:, self.index] * (1 - self.share) + view.values[:, after] * self.share
+        values = seen[:, self.index] * (1 - self.share) + seen[:, after] * self.share
         usable = view.usable[:, self.index] & (view.usable[:, after] | (self.share < 1e-6)) & self.covers
         return values, usable
 
@@ -152,10 +158,11 @@ def companion_of(
     if placed is None:
         return None
     index, share, covers = placed
-    blank = Companion(
-        other, other_reasons, theirs, unit_of(other, other_reasons), index, share, covers, np.ones(mine.count),
-        np.ones(mine.count),
-    )
+    unit = unit_of(other, other_reasons)
+    noise = noise_per_band(other, other_reasons, theirs, unit)
+    model = fit(sample_of(other, other_reasons), noise)
+    ones = np.ones(mine.count)
+    blank = Companion(other, other_reasons, theirs, unit, index, share, covers, ones, ones, model)
     sample = sample_of(cube, reasons)
     values, usable = blank.raw(sample.pixels)
     both = usable & sample.usable
@@ -172,7 +179,7 @@ def companion_of(
     left = np.where(both, (sample.values - values * gain) ** 2, 0).sum(0) / np.maximum(number, 1)
     variance = np.interp(mine.along, mine.along[learned], left[learned])
     return Companion(
-        other, other_reasons, theirs, blank.unit, index, share, covers, gain, np.maximum(variance, 1e-8)
+        other, other_reasons, theirs, unit, index, share, covers, gain, np.maximum(variance, 1e-8), model
     )
 
 

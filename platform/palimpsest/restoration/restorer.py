@@ -120,6 +120,8 @@ def judge(
     weights = judgement.weights.numpy().astype(np.float64)
     # Other cubes of the place are measurements and not opinions: they meet the judgement of all others by variance.
     others = 10.0 ** (2 * (log_error - context.error[:, GROUP].astype(np.float64)))
+    # A part is left to the rest, which must answer alone where the other cubes are silent.
+    others = np.minimum(others, 999.0)
     share = np.where(grouped, others / (1.0 + others), 0.0)
     weights *= 1 - share[:, None]
     weights[:, GROUP] = share
