@@ -177,6 +177,17 @@ def test_a_group_shares_its_ground_but_not_its_light_noise_and_defects():
         assert cosine.min() > 0.98
 
 
+@pytest.mark.parametrize("sensor", ["aviris", "enmap"])
+def test_bands_lost_at_one_date_are_there_at_the_next(sensor):
+    for seed in range(4):
+        first, second = (
+            (scene.reasons == Reason.BAD_BAND).all(axis=(1, 2))
+            for scene in make_group(2, 6, 6, seed=seed, sensor=sensor)
+        )
+        assert min(first.sum(), second.sum()) >= 20
+        assert (first & second).sum() <= 3
+
+
 def test_a_pile_holds_every_place_and_sensor_and_names_none():
     pile = make_pile(7, 8, 8)
     assert {truth for _, truth in pile} == {(p, s) for p in range(3) for s in ("aviris", "enmap")}

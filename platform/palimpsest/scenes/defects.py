@@ -29,6 +29,7 @@ WIDE_NM: dict[str, tuple[tuple[float, float], ...]] = {
 }
 THREE_RUNS = "three_runs_of_15"
 CASES = ("a05", "a10", "b", "c", "d", "e", "f", "g", "mixed", "saturated")
+_DRAWS = 24  # tries to place a run where no other date has lost the band
 WIDE_CASES = (*(f"wide:{name}" for name in WIDE_NM), f"wide:{THREE_RUNS}")
 
 
@@ -64,9 +65,10 @@ class _Canvas:
     sigma: NDArray[np.float64]
     rng: np.random.Generator
     noise_rng: np.random.Generator
+    lost: NDArray[np.int64]
 
 
-def degrade(cube: Cube, case: str, *, seed: int = 0) -> Degraded:
+def degrade(cube: Cube, case: str, *, seed: int = 0, lost: NDArray[np.int64] | None = None) -> Degraded:
     """A cube with the defects of a case.
 
     Args:
@@ -76,6 +78,8 @@ def degrade(cube: Cube, case: str, *, seed: int = 0) -> Degraded:
             'saturated'; 'mixed' impulses, stripes, dead lines, short runs and one wide run together; 'wide:NAME' runs
             of bands missing in every pixel.
         seed: of all chance; cases b to e share one noise.
+        lost: at how many other dates each band is missing, ``(band,)``: the runs of 'f' and 'mixed' keep clear of
+            them where the sensor's range leaves room.
 
     Raises:
         UsageError: no such case, or a wide run outside the cube's bands.
@@ -90,6 +94,7 @@ def degrade(cube: Cube, case: str, *, seed: int = 0) -> Degraded:
     canvas = _Canvas(
         values, np.zeros(values.shape, np.uint8), np.zeros(values.shape, bool), np.zeros(bands),
         np.random.default_rng([seed, _number(case)]), np.random.default_rng([seed, 99]),
+        np.zeros(bands, np.int64) if lost is None else lost,
     )
     if case.startswith("wide:"):
         missing = wide_bands(cube, case.removeprefix("wide:"))
@@ -99,7 +104,7 @@ def degrade(cube: Cube, case: str, *, seed: int = 0) -> Degraded:
     else:
         makers[case](canvas)
         if case == "mixed":
-            _missing_bands(canvas, _one_wide_run(cube, canvas.rng))
+            _missing_bands(canvas, _one_wide_run(cube, canvas.rng, canvas.lost))
     return _finish(cube, canvas, unit, case)
 
 
@@ -215,8 +220,12 @@ def _short_runs(canvas: _Canvas) -> None:
     bands = canvas.sigma.size
     missing = np.zeros(bands, bool)
     for length, place in zip((3, 3, 4), (0.17, 0.47, 0.80), strict=True):  # away from the ends
-        first = int(place * bands) + int(canvas.rng.integers(-5, 6))
-        missing[max(first, 0):max(first + length, 0)] = True
+        for attempt in range(_DRAWS):
+            first = int(place * bands) + int(canvas.rng.integers(-5 - attempt, 6 + attempt))
+            run = slice(max(first, 0), max(first + length, 0))
+            if not canvas.lost[run].any():
+                break
+        missing[run] = True
     _missing_bands(canvas, missing)
 
 
@@ -247,11 +256,13 @@ def _mixed(canvas: _Canvas) -> None:
     _short_runs(canvas)
 
 
-def _one_wide_run(cube: Cube, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _one_wide_run(cube: Cube, rng: np.random.Generator, lost: NDArray[np.int64]) -> NDArray[np.bool_]:
     if cube.bands.centre_nm is None:
         return np.zeros(cube.shape.bands, bool)
     runs = [run for run in (wide_bands(cube, name) for name in ("vapour_940_1130", "red_edge", "swir_1450_1800"))
             if run.any()]
+    least = min((int(lost[run].sum()) for run in runs), default=0)
+    runs = [run for run in runs if lost[run].sum() == least]
     return runs[int(rng.integers(len(runs)))] if runs else np.zeros(cube.shape.bands, bool)
 
 

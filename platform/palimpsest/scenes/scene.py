@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import BandTable
     from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.scenes.defects import Degraded
     from palimpsest.scenes.landscapes import Landscape
 
 UNITS_PER_REFLECTANCE = 10000.0
@@ -103,7 +104,8 @@ def make_scene(
         kind: 'mixed', 'vegetation', 'geology', 'urban', 'coast' or 'snow'.
         noise: relative to the sensor's nominal noise; 0 is none.
         defects: 'none', or a case of :func:`~palimpsest.scenes.defects.degrade`, 'mixed' among them.
-        date: another light, noise and set of defects over the same place.
+        date: another light, noise and set of defects over the same place; runs of bands that chance takes away lie
+            elsewhere than at the dates before it, as far as there is room.
         opaque: what opaque bands hold: the noise that a division by nothing leaves, or the zeros that some products
             write.
         units: reflectance x 10000, or radiance at the sensor in W m-2 sr-1 um-1, x 100.
@@ -146,7 +148,7 @@ def make_scene(
     )
     reasons = np.zeros(seen.shape, np.uint8)
     if defects != "none":
-        struck = degrade(seen, defects, seed=1000 * seed + date)
+        struck = _struck(seen, defects, seed, date)
         seen, reasons = struck.cube, struck.reasons
         sigma = np.sqrt(sigma**2 + struck.noise_sigma**2)
     return MadeScene(
@@ -157,6 +159,18 @@ def make_scene(
             rows, cols, instrument.name, seed, kind, float(noise), defects, date, units, knowledge.release
         ),
     )
+
+
+def _struck(seen: Cube, defects: str, seed: int, date: int) -> Degraded:
+    lost = np.zeros(seen.shape.bands, np.int64)
+    if defects not in ("mixed", "f"):  # no others draw the bands that they take away
+        return degrade(seen, defects, seed=1000 * seed + date)
+    struck = degrade(seen, defects, seed=1000 * seed)
+    for later in range(1, date + 1):
+        # Defects that differ: what chance took away whole at one date is there at the next.
+        lost += (struck.reasons == Reason.BAD_BAND).reshape(seen.shape.bands, -1).all(axis=1)
+        struck = degrade(seen, defects, seed=1000 * seed + later, lost=lost)
+    return struck
 
 
 def _as_radiance(
@@ -292,7 +306,22 @@ def make_group(
     count: int, rows: int = 128, cols: int = 128, *, sensor: str | Spectrometer | BandTable = "aviris", seed: int = 0,
     kind: str = "mixed", noise: float = 1.0, defects: str = "mixed", knowledge: KnowledgeBase | None = None,
 ) -> tuple[MadeScene, ...]:
-    """Co-registered scenes of one place on several dates: light, noise and defects differ, the ground does not."""
+    """Co-registered scenes of one place on several dates: light, noise and defects differ, the ground does not.
+
+    Args:
+        count: dates: the scenes are those of :func:`make_scene` at dates 0 and on.
+        rows: height in pixels.
+        cols: width in pixels.
+        sensor: as for ``make_scene``, and so are the rest.
+        seed: the place.
+        kind: of place.
+        noise: relative to the sensor's nominal noise.
+        defects: their case; drawn runs of bands are missing at one date only while there is room for another run.
+        knowledge: the release that spectra are taken from.
+
+    Raises:
+        UsageError: no date, or what :func:`make_scene` refuses.
+    """
     if count < 1:
         raise UsageError("an empty group", got=count, wanted="1 or more")
     return tuple(
