@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,8 @@ from palimpsest.knowledge import vocabulary as words
 from palimpsest.knowledge.contents import Release, packaged
 from palimpsest.knowledge.facts import Facts
 from palimpsest.knowledge.release import load
-from palimpsest.knowledge.rule_arrays import continuum_depth, violation
-from palimpsest.knowledge.rules import Rule
+from palimpsest.knowledge.rule_forms import SensorRule, compile_rules
+from palimpsest.knowledge.rules import KnowledgeBase, Rule
 from palimpsest.knowledge.validate import Finding, require_valid, validate
 
 if TYPE_CHECKING:
@@ -157,39 +158,45 @@ def rules() -> Iterator[tuple[Rule, np.ndarray, np.ndarray]]:
     yield rule("feature_presence", high=0.3, **ends), flat, deep
 
 
-def test_rules_as_arrays_say_by_how_much_they_are_broken():
+def on_bands(rule: Rule, x: np.ndarray) -> SensorRule | None:
+    base = KnowledgeBase("0" * 64, "test", x, (), (rule,))
+    compiled = compile_rules(base, x, np.full(x.size, 10.0)).rules
+    return compiled[0] if compiled else None
+
+
+def test_rules_on_bands_say_by_how_much_they_are_broken():
     x = np.arange(400.0, 2401.0, 10.0)
     for rule, good, bad in rules():
-        amounts = violation(rule, x, np.stack([good, bad, np.full(x.shape, np.nan)]))
+        one = on_bands(rule, x)
+        assert one is not None
+        amounts = one.violation(np.stack([good, bad, np.full(x.shape, np.nan)]))
+        # a depth is relative to the continuum: 0.3 of 0.5 is 0.4 deep
         assert amounts == pytest.approx([0.0, 0.1, 0.0], abs=1e-9), rule.kind
-        few = violation(rule, x[:1], good[None, :1])
-        assert few.shape == (1,)
-    zigzag = 0.5 + 0.1 * (np.arange(x.size) % 2)
-    smooth = Rule("rule:x", "smoothness", {"width_fwhm": 1.0}, (), is_hard=False, weight=1.0, sentence="x.")
-    assert violation(smooth, x, np.stack([x / 5000, zigzag])) == pytest.approx([0.0, 0.1], abs=1e-9)
-    with pytest.raises(KnowledgeError, match="not about one spectrum"):
-        violation(Rule("rule:x", "mixing", {}, (), is_hard=True, weight=1.0, sentence="x."), x, zigzag[None])
+        few = on_bands(rule, x[:1])
+        assert few is None or few.violation(good[None, :1]).shape == (1,)
 
 
 def test_the_depth_of_a_made_feature_is_its_depth():
     x = np.arange(2000.0, 2301.0)
     y = 0.6 * (1 - 0.25 * np.exp(-0.5 * ((x - 2150) / 15) ** 2))
     p = {"left_from_nm": 2000, "left_to_nm": 2050, "right_from_nm": 2250, "right_to_nm": 2300}
-    assert continuum_depth(x, np.stack([y, 3 * y]), p) == pytest.approx([0.25, 0.25], abs=1e-6)
+    one = on_bands(Rule("rule:x", "feature_depth", {"low": 0.1, **p}, (), is_hard=True, weight=1.0, sentence="x."), x)
+    assert one is not None
+    assert one.depths(np.stack([y, 3 * y])) == pytest.approx([0.25, 0.25], abs=1e-6)
 
 
 def test_reference_spectra_satisfy_the_hard_rules_of_their_scope():
     knowledge = load("packaged")
-    judged = 0
-    for rule in knowledge.rules:
-        if not rule.is_hard or rule.kind not in ("bounds", "band_order", "monotone"):
-            continue
+    hard = tuple(
+        rule for rule in knowledge.rules if rule.is_hard and rule.kind in ("bounds", "band_order", "monotone")
+    )
+    width, judged = np.ones(knowledge.grid_nm.size), 0
+    for one in compile_rules(replace(knowledge, rules=hard), knowledge.grid_nm, width).rules:
         spectra = [
-            one.spectrum for one in knowledge.materials
-            if one.spectrum is not None and (not rule.scope or one.iri in rule.scope)
+            material.spectrum for number, material in enumerate(knowledge.materials, start=1)
+            if material.spectrum is not None and (not one.labels or number in one.labels)
         ]
-        amounts = violation(rule, knowledge.grid_nm, np.stack(spectra))
-        assert amounts.max() < 2e-3, rule.iri
+        assert one.violation(np.stack(spectra)).max() < 2e-3, one.rule.iri
         judged += len(spectra)
     assert judged > 100
 

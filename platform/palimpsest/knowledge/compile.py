@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from palimpsest.errors import KnowledgeError, UnknownTerm
 from palimpsest.knowledge import vocabulary as words
+from palimpsest.knowledge.rule_gates import with_hard_rules
 from palimpsest.knowledge.rules import (
     DiagnosticFeature,
     Interval,
@@ -48,6 +49,7 @@ def compile_facts(facts: Facts, resources: Mapping[str, bytes], *, release: str,
         UnknownTerm: a rule, exclusion or material names a term that is not in the release.
     """
     parts = {name: tuple(build(iri) for iri in iris) for name, (build, iris) in _parts(facts, resources).items()}
+    parts["materials"] = with_hard_rules(parts["materials"], parts["rules"])
     return KnowledgeBase(release=release, version=version, grid_nm=GRID_NM, **parts)
 
 

@@ -90,9 +90,23 @@ class SensorRule:
             if high is not None:
                 amount = np.maximum(amount, depth - high)
             return np.nan_to_num(amount)
+        if self.rule.kind == "monotone":
+            return self._turned_back(spectra)
         if self.form is None or not len(self.form.bound):
             return np.zeros(len(spectra))
+        if self.rule.kind == "bounds":
+            inside = spectra[:, self.bands]
+            low, high = (self.rule.parameters.get(name, end) for name, end in (("low", -np.inf), ("high", np.inf)))
+            over = np.maximum(low - inside, inside - high)
+            return np.asarray(np.where(np.isfinite(inside), over, 0.0).max(axis=1).clip(min=0.0))
         return np.asarray(self.form.excess(spectra).max(axis=1))
+
+    def _turned_back(self, spectra: NDArray[np.floating]) -> NDArray[np.float64]:
+        signed = np.sign(_number(self.rule, "direction")) * spectra[:, self.bands].astype(np.float64)
+        known = np.isfinite(signed)
+        highest = np.maximum.accumulate(np.where(known, signed, -np.inf), axis=1)
+        back = np.where(known, highest - np.where(known, signed, 0.0), 0.0)
+        return np.asarray(np.where(np.isfinite(back), back, 0.0).max(axis=1).clip(min=0.0))
 
     def depths(self, spectra: NDArray[np.floating]) -> NDArray[np.float64]:
         """Depth of the feature between its shoulders, ``(spectrum,)``; NaN for a rule about no feature."""

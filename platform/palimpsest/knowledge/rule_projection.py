@@ -53,14 +53,22 @@ def project(
         labels: label of each spectrum, ``(spectrum,)``.
         free: values that may move, of the shape of ``spectra``; None is all.
     """
+    return project_where(rules, spectra, np.array([rule.applies(labels) for rule in rules.hard]), free)
+
+
+def project_where(
+    rules: SensorRuleSet, spectra: NDArray[np.floating], holds: NDArray[np.bool_],
+    free: NDArray[np.bool_] | None = None,
+) -> Projection:
+    """As :func:`project`, where it is known which hard rules hold for which spectra, ``(hard rule, spectrum)``."""
     start = np.asarray(spectra, np.float64)[:, rules.order]
     movable = np.isfinite(start) & (True if free is None else free[:, rules.order])
     current = start.copy()
     changes: dict[str, NDArray[np.float64]] = {}
     for _ in range(ROUNDS):
         moved = False
-        for rule in rules.hard:
-            rows = np.flatnonzero(rule.applies(labels))
+        for rule, here in zip(rules.hard, holds, strict=True):
+            rows = np.flatnonzero(here)
             rows = rows[rule.violation(current[rows]) > HOLDS]
             if not rows.size:
                 continue
@@ -75,8 +83,8 @@ def project(
         if not moved:
             break
     broken = {}
-    for rule in rules.hard:
-        still = rule.applies(labels) & (rule.violation(current) > HOLDS)
+    for rule, here in zip(rules.hard, holds, strict=True):
+        still = here & (rule.violation(current) > HOLDS)
         if still.any():
             broken[rule.rule.iri] = still
     back = np.argsort(rules.order, kind="stable")

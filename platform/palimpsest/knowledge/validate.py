@@ -7,15 +7,15 @@ nothing it adds leaks into the release. rdflib and pySHACL are imported here alo
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge import rule_arrays
 from palimpsest.knowledge.compile import compile_facts, findings
 from palimpsest.knowledge.facts import Facts, parse
+from palimpsest.knowledge.rule_forms import SPECTRAL_KINDS, compile_rules
 from palimpsest.knowledge.vocabulary import shortened, term
 
 if TYPE_CHECKING:
@@ -135,14 +135,19 @@ def _packaged_shapes() -> bytes:
 def _meaning(knowledge: KnowledgeBase) -> Iterator[Finding]:
     for material in knowledge.materials:
         yield from _material(knowledge, material)
+    width = np.ones(knowledge.grid_nm.size)
     for rule in knowledge.rules:
-        if rule.kind not in rule_arrays.KINDS or rule.kind == "smoothness":
+        if rule.kind not in SPECTRAL_KINDS or rule.kind == "smoothness":
             continue
-        for material in knowledge.materials:
-            if material.spectrum is None or (rule.scope and material.iri not in rule.scope):
+        # The reference spectra are held to the rule on their own grid, as if it were a sensor's.
+        compiled = compile_rules(replace(knowledge, rules=(rule,)), knowledge.grid_nm, width).rules
+        if not compiled:
+            continue
+        one = compiled[0]
+        for number, material in enumerate(knowledge.materials, start=1):
+            if material.spectrum is None or (one.labels and number not in one.labels):
                 continue
-            spectrum = np.asarray(material.spectrum, np.float64)[None]
-            amount = float(rule_arrays.violation(rule, knowledge.grid_nm, spectrum)[0])
+            amount = float(one.violation(np.asarray(material.spectrum, np.float64)[None])[0])
             if amount > TOLERANCE:
                 yield Finding(
                     "violation" if rule.is_hard else "warning", rule.iri, shortened(rule.iri),
