@@ -11,7 +11,7 @@ from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_dead_colu
 
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import CubeRefused, ModelMissing, UsageError
-from palimpsest.knowledge.rules import Rule
+from palimpsest.knowledge.rules import KnowledgeBase, Material, Rule
 from palimpsest.restoration import low_rank
 from palimpsest.restoration.aligner import Aligner, equal_weights
 from palimpsest.restoration.confidence import Confidence, defect_kind
@@ -231,39 +231,67 @@ def hard(kind: str, **parameters: float) -> Rule:
     return Rule(f"urn:{kind}", kind, parameters, (), True, 1.0, f"{kind} holds")
 
 
-def constrainer(*rules: Rule) -> Constrainer:
-    return Constrainer(rules, Axis.of(BandTable(5, np.array([500.0, 600, 700, 800, 900]))), (1.0, 0.0))
+def constrainer(*rules: Rule, units: str = "reflectance") -> Constrainer:
+    bands = BandTable(5, np.array([500.0, 600, 700, 800, 900]))
+    cube = Cube(np.ones((5, 1, 1), np.float32), bands, units=units)
+    knowledge = KnowledgeBase("0" * 64, "test", np.arange(350.0, 2501), (), rules)
+    return Constrainer.of(knowledge, cube, Axis.of(bands), 1.0)
+
+
+def moved_by(given: Constrainer, values: np.ndarray, changed: np.ndarray) -> list[tuple[Rule, np.ndarray]]:
+    return given.project(values, changed, np.ones(values.shape, bool), None, None)
 
 
 def test_rules_move_changed_voxels_only_and_by_as_little_as_needed():
     values = np.array([[-0.2, 0.5, 1.5, 0.5, -0.3]])
     changed = np.array([[True, True, True, False, False]])
-    moved = constrainer(hard("bounds", low=0.0, high=1.2)).project(values, changed, None, None)
-    assert values.tolist() == [[0.0, 0.5, 1.2, 0.5, -0.3]]
+    holding = constrainer(hard("bounds", low=0.0, high=1.2))
+    moved = moved_by(holding, values, changed)
+    assert np.allclose(values, [[0.0, 0.5, 1.2, 0.5, -0.3]])
     assert [rule.iri for rule, _ in moved] == ["urn:bounds"]
     assert np.allclose(moved[0][1], [[0.2, 0, -0.3, 0, 0]])
+    assert holding.broken == {"urn:bounds": 1}  # by the measured voxel at -0.3, which stays
 
 
 def test_a_monotone_rule_is_the_isotonic_projection_between_measured_walls():
     values = np.array([[0.1, 0.4, 0.2, 0.3, 0.5]])
     changed = np.array([[False, True, True, True, False]])
-    rule = hard("monotone", from_nm=500.0, to_nm=900.0, direction=1.0)
-    constrainer(rule).project(values, changed, None, None)
+    moved_by(constrainer(hard("monotone", from_nm=500.0, to_nm=900.0, direction=1.0)), values, changed)
     assert np.allclose(values, [[0.1, 0.3, 0.3, 0.3, 0.5]])
 
 
 def test_an_order_of_bands_meets_in_the_middle():
     values = np.array([[0.2, 0.0, 0.0, 0.4, 0.0], [0.2, 0.0, 0.0, 0.4, 0.0]])
     changed = np.array([[True, False, False, True, False], [True, False, False, False, False]])
-    rule = hard("band_order", first_nm=500.0, second_nm=800.0, ratio=1.0)
-    constrainer(rule).project(values, changed, None, None)
+    moved_by(constrainer(hard("band_order", first_nm=500.0, second_nm=800.0, ratio=1.0)), values, changed)
     assert np.allclose(values[:, [0, 3]], [[0.3, 0.3], [0.4, 0.4]])
 
 
+def test_of_raw_numbers_rules_say_only_that_nothing_is_negative():
+    rules = hard("bounds", low=0.0, high=1.2), hard("band_order", first_nm=500.0, second_nm=800.0, ratio=1.0)
+    values = np.array([[-0.2, 0.5, 1.5, 0.5, 0.3]])
+    moved_by(constrainer(*rules, units="counts"), values, np.ones((1, 5), bool))
+    assert np.allclose(values, [[0.0, 0.5, 1.5, 0.5, 0.3]])
+
+
+def test_a_value_that_nobody_knows_breaks_no_rule():
+    values = np.array([[0.2, 0.0, 0.0, 0.4, 0.0]])
+    changed = np.array([[True, False, False, False, False]])
+    rule = hard("band_order", first_nm=500.0, second_nm=800.0, ratio=1.0)
+    assert constrainer(rule).project(values, changed, changed, None, None) == []
+    assert values[0, 0] == 0.2
+
+
 def test_rules_with_a_scope_wait_for_their_materials():
+    snow = Material("urn:snow", "snow", (), None)
     rule = replace(hard("bounds", low=0.0), scope=("urn:snow",))
-    values = np.array([[-0.2] * 5])
-    assert constrainer(rule).project(values, np.ones((1, 5), bool), None, None) == []
+    knowledge = KnowledgeBase("0" * 64, "test", np.arange(350.0, 2501), (snow,), (rule,))
+    bands = BandTable(5, np.array([500.0, 600, 700, 800, 900]))
+    cube = Cube(np.ones((5, 1, 1), np.float32), bands, units="reflectance")
+    waiting = Constrainer.of(knowledge, cube, Axis.of(bands), 1.0)
+    assert waiting.compiled is not None
+    assert len(waiting.compiled.hard) == 1
+    assert moved_by(waiting, np.array([[-0.2] * 5]), np.ones((1, 5), bool)) == []
 
 
 def test_wrong_weights_and_parts_are_refused(tmp_path):

@@ -80,7 +80,7 @@ def expand(
     mixed = (trust * values).sum(0)
     spectra = view.values.astype(np.float64)
     spectra[pixel, band] = mixed
-    rules = constrainer.project(spectra, wanted, sources.flat, proposals.shares[0])
+    rules = constrainer.project(spectra, wanted, wanted | view.usable, sources.flat, proposals.shares[0])
     stored, unclipped = grid.stored(spectra[pixel, band] * view.unit)
     sum_so_far = np.zeros(pixel.size, np.int64)
 

@@ -203,6 +203,8 @@ def _assemble(
         "unrestored_voxels": unrepaired, "sources": _spoken(seen), "groups": len(seen.groups.centres),
         "materials": [m.label for m in seen.sources.flat.materials] if seen.sources.flat is not None else [],
     }
+    if constrainer.broken:
+        report["rules_broken_by_measured_voxels"] = dict(sorted(constrainer.broken.items()))
     knowledge = grounds.knowledge
     if knowledge is not None and seen.axis.centre_nm is None:
         report["remark"] = "no wavelengths: the library could not be asked"
