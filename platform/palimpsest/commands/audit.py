@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--recompute", action="store_true", help="restore again, and say how well it agrees")
     verify.add_argument("--input", type=Path, metavar="FILE", help="the stream or cube, for --recompute")
     verify.add_argument("--restored", type=Path, metavar="FILE", help="the kept result, for --recompute elsewhere")
+    verify.add_argument("--knowledge", metavar="RELEASE", help="the release of the record, for --recompute elsewhere")
     add_json(verify)
     head = actions.add_parser("head", help="print the newest head, to be kept elsewhere")
     head.add_argument("path", type=Path)
@@ -41,9 +42,15 @@ def _verify(options: argparse.Namespace) -> int:
     head = None if options.head is None else Head.read(options.head)
     found = verify_path(options.path, head=head, public_key=options.public_key)
     if options.recompute:
+        from functools import partial
+
+        from palimpsest.provenance.recompute import restore_again
         from palimpsest.provenance.repeat import repeat
 
-        found |= repeat(options.path, input_path=options.input, restored_path=options.restored)
+        found |= repeat(
+            options.path, input_path=options.input, restored_path=options.restored,
+            recompute=partial(restore_again, release=options.knowledge),
+        )
     print_result({"verified": True, **found}, as_json=options.json)
     return 0
 

@@ -18,17 +18,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixel", required=True, metavar="R,C", help="row and column, 0-based")
     parser.add_argument("--band-nm", type=float, metavar="NM", help="only the band nearest to this wavelength")
     parser.add_argument("--input", type=Path, metavar="FILE", help="the stream or cube, where it no longer lies there")
+    parser.add_argument("--knowledge", metavar="RELEASE", help="the release of the record, where it lies elsewhere now")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Explain a pixel."""
+    from functools import partial
+
     from palimpsest.provenance.explain import explain
     from palimpsest.provenance.recompute import restore_again
 
     row, col = _pixel(options.pixel)
     told = explain(
-        options.provenance, row, col, options.band_nm, input_path=options.input, recompute=restore_again
+        options.provenance, row, col, options.band_nm, input_path=options.input,
+        recompute=partial(restore_again, release=options.knowledge),
     ).to_dict()
     if options.json:
         print_result(told, as_json=True)

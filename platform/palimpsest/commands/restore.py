@@ -110,6 +110,12 @@ def _knowledge(name: str | None) -> KnowledgeBase | None:
     return load(name)
 
 
+def _places(options: argparse.Namespace) -> dict[str, str]:
+    """Where a release that is not published and weights that are not packaged were read, to restore again from."""
+    given = {"release_from": options.knowledge, "weights_from": options.weights}
+    return {name: str(Path(value).resolve()) for name, value in given.items() if value and Path(value).exists()}
+
+
 def _single(
     options: argparse.Namespace, opened: tuple[Cube, bool], path: Path, out: Path, knowledge: KnowledgeBase | None
 ) -> dict[str, object]:
@@ -131,6 +137,7 @@ def _single(
             "parts_left_out": list(options.leave_out), "edges": not options.no_edges, "is_decoded": is_decoded,
             "mask": mask is not None, "infer_opaque": options.infer_opaque,
             "searched": options.mask is None and path.suffix != ".plm",
+            **_places(options),
         }
         origin = Origin.of_file(path, settings)
         answer["restoration"] = write_provenance(result, options.provenance, origin, full=options.provenance_full)

@@ -10,10 +10,12 @@ from sqlalchemy.orm import object_session
 
 from palimpsest.catalogue.tables import ProvenanceTile, RestorationRow
 from palimpsest.cubes.bands import Reason
-from palimpsest.errors import FormatError, ModelMissing, UnknownTerm
+from palimpsest.errors import FormatError, KnowledgeError, ModelMissing, UnknownTerm
 from palimpsest.provenance.layers import unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
@@ -21,12 +23,20 @@ if TYPE_CHECKING:
     from palimpsest.restoration.result import Restoration
 
 
-def restore_again(cube: Cube, row: RestorationRow) -> Restoration:
+def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None) -> Restoration:
     """The restoration of ``cube`` by the release, weights, mask and settings of ``row``.
+
+    The release is looked for where the caller says, where it was read then, among the published ones; only one with the
+    recorded hash is used. Weights that were given by hand are looked for where they lay.
+
+    Args:
+        cube: the input.
+        row: the record.
+        release: folder, ``.plk`` file or id of the release, where it lies elsewhere now.
 
     Raises:
         UnknownTerm: the release is not here.
-        ModelMissing: the weights that are installed are others.
+        ModelMissing: the weights of the record are not here.
         FormatError: restored together with other cubes, which a single file does not hold.
     """
     from palimpsest.cubes.preprocess import mark_defects
@@ -36,8 +46,9 @@ def restore_again(cube: Cube, row: RestorationRow) -> Restoration:
         raise FormatError("restored together with other cubes: it cannot be made again from one input",
                           where=row.name, wanted="a file of `restore --group --provenance-full`")
     again = restore(
-        mark_defects(cube) if row.settings.get("searched", True) else cube, knowledge=_release(row.release),
-        mask=_mask(row), infer_opaque=bool(row.settings.get("infer_opaque", False)),
+        mark_defects(cube) if row.settings.get("searched", True) else cube,
+        knowledge=_release(row.release, (release, row.settings.get("release_from"))), mask=_mask(row),
+        weights=row.settings.get("weights_from"), infer_opaque=bool(row.settings.get("infer_opaque", False)),
         parts_left_out=tuple(row.settings.get("parts_left_out", ())), edges=bool(row.settings.get("edges", True)),
         is_decoded=bool(row.settings.get("is_decoded", False)),
     )
@@ -47,16 +58,24 @@ def restore_again(cube: Cube, row: RestorationRow) -> Restoration:
     return again
 
 
-def _release(wanted: str) -> KnowledgeBase | None:
+def _release(wanted: str, places: Sequence[object]) -> KnowledgeBase | None:
     from palimpsest.knowledge.release import load
 
     if not wanted:
         return None
-    for known in (None, "packaged", wanted):
-        found = load(known)
+    named = [str(place) for place in places if place]
+    for place in (*named, None, "packaged", wanted):
+        try:
+            found = load(place)
+        except KnowledgeError:
+            continue  # moved, changed to something invalid, or never published: the next place may have it
         if found.release == wanted:
             return found
-    raise UnknownTerm("the release of the record is not here", where=wanted)
+    raise UnknownTerm(
+        "the release of the record is not here, or was changed since", where=wanted,
+        got=f"others in {', '.join(named)}" if named else "none with this hash",
+        wanted="--knowledge with the folder or file that holds it, or a published release",
+    )
 
 
 def _mask(row: RestorationRow) -> NDArray[np.bool_] | None:
