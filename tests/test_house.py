@@ -14,17 +14,18 @@ SOURCE_ROOTS = ("platform", "ontologies", "api", "pipelines", "alembic")
 
 LAYERS = {  # a folder may import itself and the folders of this tuple, nothing else of the project
     "errors": (),
+    "atomic": ("errors",),
     "cubes": ("errors",),
     "spectra": ("errors", "cubes"),
     "measure": ("errors", "cubes", "spectra"),
-    "formats": ("errors", "cubes", "spectra"),
+    "formats": ("errors", "atomic", "cubes", "spectra"),
     "knowledge": ("errors", "cubes", "spectra", "measure"),
-    "codec": ("errors", "cubes", "spectra", "measure"),
+    "codec": ("errors", "atomic", "cubes", "spectra", "measure"),
     "scenes": ("errors", "cubes", "spectra", "measure", "knowledge"),
     "restoration": ("errors", "cubes", "spectra", "measure", "knowledge", "codec"),
     "catalogue": ("errors", "cubes", "spectra", "measure", "formats"),
     "provenance": (
-        *("errors", "cubes", "spectra", "measure", "formats"),
+        *("errors", "atomic", "cubes", "spectra", "measure", "formats"),
         *("knowledge", "codec", "restoration", "catalogue"),
     ),
 }

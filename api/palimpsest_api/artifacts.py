@@ -14,10 +14,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palimpsest.atomic import replacing
 from palimpsest.catalogue.tables import Artifact, CubeRow, new_id, now
 from palimpsest.errors import FormatError, PalimpsestError, UnknownTerm, UsageError
 from palimpsest.formats import read, write
-from palimpsest.formats.atomic import replacing
 from palimpsest.provenance.canonical import canonical
 
 if TYPE_CHECKING:

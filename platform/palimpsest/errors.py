@@ -82,6 +82,10 @@ class ModelMissing(PalimpsestError, LookupError):
     """The weights that a stream or a result names are not installed (exit code 3)."""
 
 
+class NotWritten(PalimpsestError, OSError):
+    """A result that cannot be put where it was asked for: no folder, no permission, no room (exit code 3)."""
+
+
 class StreamCorrupt(PalimpsestError, ValueError):
     """A truncated or altered stream; ``whole_level`` is the highest level still whole, or None (exit code 4)."""
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.atomic import write_bytes
 from palimpsest.codec import header, layers, rate, spectral
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
@@ -309,7 +308,7 @@ def encode(
         encoding = _exactly(encoder) if settings.mode in EXACT_MODES else encoder.at_rate(settings.bpppc or 0.0)
     report = _report(encoder, encoding, kept)
     if out is not None:
-        _write(Path(out), encoding.data)
+        write_bytes(Path(out), encoding.data)
     return report
 
 
@@ -359,21 +358,3 @@ def _report(encoder: Encoder, encoding: Encoding, kept: float | None) -> EncodeR
         len(encoding.data), 8 * len(encoding.data) / encoder.cube.shape.voxels, psnr,
         max(each.worst for each in settled), kept, hashlib.sha256(encoding.data).hexdigest(),
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes private files; a stream is as readable as any file of this user's.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

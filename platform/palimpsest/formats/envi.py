@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from palimpsest.atomic import replacing, write_text
 from palimpsest.cubes import Cube, CubeShape
 from palimpsest.errors import FormatError, HeaderMismatch
-from palimpsest.formats.atomic import replacing, write_text
 from palimpsest.formats.envi_fields import NOTE, read_meaning, write_meaning
 from palimpsest.formats.envi_header import format_header, is_header, read_header, whole
 from palimpsest.formats.sidecar import read_reasons, write_reasons

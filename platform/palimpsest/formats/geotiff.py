@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palimpsest.atomic import replacing
 from palimpsest.cubes import BandTable, Cube, CubeShape, Georeference
 from palimpsest.cubes.cube import STORED_DTYPES, can_hold
 from palimpsest.errors import FormatError
-from palimpsest.formats.atomic import replacing
 from palimpsest.formats.envi_fields import NOTE, write_meaning
 from palimpsest.formats.envi_header import format_header, parse_header
 from palimpsest.formats.header_text import agreed, fields_meaning

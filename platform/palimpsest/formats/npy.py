@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.atomic import replacing, write_text
 from palimpsest.cubes import Cube, CubeShape
 from palimpsest.errors import FormatError
-from palimpsest.formats.atomic import replacing, write_text
 from palimpsest.formats.header_text import header_text, read_header_text
 from palimpsest.formats.sidecar import read_reasons, write_reasons
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.atomic import write_bytes
 from palimpsest.errors import FormatError
-from palimpsest.formats.atomic import write_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

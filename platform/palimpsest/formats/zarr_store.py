@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palimpsest.atomic import replacing
 from palimpsest.errors import FormatError
-from palimpsest.formats.atomic import replacing
 from palimpsest.formats.cf import Planned, Variable, header_text, plan, read_cube
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from palimpsest import __version__
+from palimpsest.atomic import replacing
 from palimpsest.catalogue.database import open_file
 from palimpsest.catalogue.tables import RestorationRow
 from palimpsest.errors import EvidenceBroken, FormatError
-from palimpsest.formats.atomic import replacing
 from palimpsest.provenance import ledger, manifest
 from palimpsest.provenance.canonical import canonical
 from palimpsest.provenance.prov_export import prov_jsonld

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from palimpsest import __version__
+from palimpsest.atomic import replacing
 from palimpsest.catalogue.blobs import file_sha256
 from palimpsest.catalogue.database import Database
 from palimpsest.catalogue.migrate import upgrade
@@ -30,7 +31,6 @@ from palimpsest.catalogue.tables import (
     now,
 )
 from palimpsest.errors import PromiseBroken
-from palimpsest.formats.atomic import replacing
 from palimpsest.provenance import ledger
 from palimpsest.provenance.canonical import plain
 from palimpsest.provenance.keys import signing_key

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palimpsest.errors import NotWritten
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,17 +19,37 @@ if TYPE_CHECKING:
 def replacing(path: Path) -> Iterator[Path]:
     """A fresh path in the same folder and with the same suffixes; becomes ``path`` when the block ends well.
 
-    The block may leave a file or a folder there. Readers that hold the older file mapped keep what they see.
+    The block may leave a file or a folder there. Readers that hold the older file mapped keep what they see, and of
+    two writers of one path the later one wins, whole. A process that is killed leaves a hidden folder behind, never a
+    part of a file under the final name.
+
+    Raises:
+        NotWritten: no such folder, not allowed, a folder is in the way, or the disk is full.
     """
-    holder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
+    try:
+        holder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
+    except OSError as error:
+        raise NotWritten("cannot write there", where=path, got=error.strerror) from error
     try:
         fresh = holder / path.name
         yield fresh
         if fresh.is_dir() and path.is_dir():
             path.rename(holder / ".older")  # rename() does not replace a folder that is not empty
         fresh.replace(path)
+    except NotWritten:
+        raise
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(holder)):
+            raise  # about another file than ours
+        raise NotWritten("cannot be written", where=path, got=error.strerror or error) from error
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def settle(path: Path) -> None:
+    """Ask the system to put a file's bytes on the disk before it is renamed."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
