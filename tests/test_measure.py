@@ -37,6 +37,12 @@ def test_quality_is_that_of_the_rivals(pair):
     assert measure.bd_rate(*curves) == pytest.approx(rivals.bd_rate(*curves), rel=1e-12)
 
 
+def test_identical_cubes_are_infinitely_alike(pair):
+    found = measure.quality(plain_cube(pair[0]), plain_cube(pair[0].copy()))
+    assert found.psnr_db == found.snr_db == float("inf")
+    assert found.max_error == 0
+
+
 def test_a_curve_at_four_fifths_of_the_rate_scores_minus_twenty():
     rival = [(r, 30 + 6 * np.log2(r)) for r in (0.1, 0.2, 0.4, 0.8)]
     assert measure.bd_rate(rival, [(0.8 * r, d) for r, d in rival]) == pytest.approx(-20)

@@ -14,17 +14,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     subjects = parser.add_subparsers(dest="subject", required=True)
-    codec = subjects.add_parser("codec", help="rate-distortion against PCA + JPEG 2000, with the ablation")
-    codec.add_argument("--scenes", type=Path, required=True, help="folder of ENVI cubes")
-    codec.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
-    codec.add_argument("--rivals", type=Path, help="folder with a rivals.py that offers curve_pca_jpeg2000 and bd_rate")
-    codec.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6], help="bpppc")
-    codec.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.5])
-    codec.add_argument("--ablation", action="store_true", help="also without each trained level, and with none")
-    codec.add_argument("--cache", type=Path, default=Path("palimpsest-benchmark"), help="folder of rival results")
-    codec.add_argument("--fresh", action="store_true", help="run the rivals again")
-    codec.add_argument("--out", type=Path, help="write every point as a JSON line")
-    add_json(codec)
+    _configure_codec(subjects.add_parser("codec", help="the codec against its rivals: claims, tables, pictures"))
     restoration = subjects.add_parser("restoration", help="defects repaired, against interpolation and rivals")
     restoration.add_argument("--scenes", type=Path, required=True, help="folder of ENVI cubes")
     restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
@@ -35,23 +25,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(restoration)
 
 
+def _configure_codec(codec: argparse.ArgumentParser) -> None:
+    codec.add_argument("--scenes", type=Path, nargs="+", required=True, help="folders of ENVI cubes, or single cubes")
+    codec.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
+    codec.add_argument("--parts", nargs="+", help="distortion, semantics, labels, lossless, bound, speed, ... (all)")
+    codec.add_argument("--rivals", type=Path, help="folder with a rivals.py that offers pca_jpeg2000 and its curve")
+    codec.add_argument("--made", action="store_true", help="also made scenes, whose truth is known")
+    codec.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6], help="bpppc")
+    codec.add_argument("--strengths", type=float, nargs="+", default=[0.0], help="of the rate-distortion curves")
+    codec.add_argument("--ablation", action="store_true", help="also with nothing trained, and with CDF 9/7 levels")
+    codec.add_argument("--levels", action="store_true", help="also without each trained level")
+    codec.add_argument("--gigabytes", type=float, nargs="+", default=[0.1, 0.4], help="sizes of the part 'scale'")
+    codec.add_argument("--mutations", type=int, default=20_000, help="streams to damage")
+    codec.add_argument("--out", type=Path, default=Path("palimpsest-benchmark.jsonl"), help="results as JSON lines")
+    codec.add_argument("--fresh", action="store_true", help="measure again what the results hold, rivals included")
+    codec.add_argument("--pictures", type=Path, help="folder for the curves as PNG")
+    codec.add_argument("--tables", type=Path, help="Markdown file for the tables")
+    add_json(codec)
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the benchmark of the subject asked for; the table goes to stdout."""
     if options.subject == "codec":
         from palimpsest_pipelines import benchmark_codec
 
         plan = benchmark_codec.Plan(
-            scenes=options.scenes, only=tuple(options.only or ()), rivals=options.rivals, rates=tuple(options.rates),
-            strengths=tuple(options.strengths), ablation=options.ablation, cache=options.cache, fresh=options.fresh,
-            out=options.out,
+            scenes=tuple(options.scenes), only=tuple(options.only or ()),
+            parts=tuple(options.parts or benchmark_codec.PARTS), rivals=options.rivals, made=options.made,
+            rates=tuple(options.rates), strengths=tuple(options.strengths), ablation=options.ablation,
+            levels=options.levels, gigabytes=tuple(options.gigabytes), mutations=options.mutations,
+            lines=options.out, fresh=options.fresh, pictures=options.pictures, tables=options.tables,
         )
-        table = benchmark_codec.run(plan, note)
+        table: dict[str, object] = dict(benchmark_codec.run(plan, note))
     else:
         from palimpsest_pipelines import benchmark_restoration
 
-        table = benchmark_restoration.run(
+        table = dict(benchmark_restoration.run(
             scenes=options.scenes, only=tuple(options.only or ()), rivals=options.rivals,
             cases=tuple(options.cases or ()), ablation=options.ablation, out=options.out, note=note,
-        )
-    print_result({str(key): value for key, value in table.items()}, as_json=options.json)
+        ))
+    print_result(table, as_json=options.json)
     return 0

@@ -17,11 +17,12 @@ from palimpsest.measure.distortion import (
 )
 from palimpsest.measure.meaning import band_depth_error, calibration, coverage, depth_error, label_agreement
 from palimpsest.measure.quality import Quality, quality
-from palimpsest.measure.rate import bd_rate, bpppc
+from palimpsest.measure.rate import RatioAtEqualRate, bd_rate, bpppc, ratio_at_equal_rate
 from palimpsest.measure.structure import mssim, ssim_per_band
 
 __all__ = [
-    "BandErrors", "Quality", "band_depth_error", "band_errors", "bd_rate", "bpppc", "calibration", "coverage",
-    "depth_error", "label_agreement", "max_error", "max_error_per_band", "mssim", "psnr_db", "psnr_per_band_db",
-    "quality", "rmse", "rmse_per_band", "sam_deg", "snr_db", "spectral_angles_deg", "ssim_per_band",
+    "BandErrors", "Quality", "RatioAtEqualRate", "band_depth_error", "band_errors", "bd_rate", "bpppc", "calibration",
+    "coverage", "depth_error", "label_agreement", "max_error", "max_error_per_band", "mssim", "psnr_db",
+    "psnr_per_band_db", "quality", "ratio_at_equal_rate", "rmse", "rmse_per_band", "sam_deg", "snr_db",
+    "spectral_angles_deg", "ssim_per_band",
 ]

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     Values = NDArray[np.generic] | Cube  # a cube brings its own mask
     Mask = NDArray[np.bool_] | None
 
-LEAST_SQUARED_ERROR = 1e-30  # so that identical cubes get a finite PSNR, as the rivals' yardstick has it
-
 
 @dataclass(frozen=True, slots=True)
 class BandErrors:
@@ -115,7 +113,7 @@ def check_shapes(reference: NDArray[np.generic], test: NDArray[np.generic]) -> N
 def psnr_db(reference: Values, test: Values, usable: Mask = None) -> float:
     """Peak signal-to-noise ratio in dB; peak = the reference's maximum over all usable voxels of all bands.
 
-    NaN when nothing is usable or the reference's maximum is zero.
+    Infinite when nothing differs. NaN when nothing is usable or the reference's maximum is zero.
     """
     return psnr_from(band_errors(reference, test, usable))
 
@@ -194,4 +192,4 @@ def _means(errors: BandErrors) -> NDArray[np.float64]:
 def _decibels(signal: float, noise: float) -> float:
     if not (np.isfinite(signal) and signal > 0) or np.isnan(noise):
         return float("nan")
-    return float(10 * np.log10(signal / max(noise, LEAST_SQUARED_ERROR)))
+    return float(10 * np.log10(signal / noise)) if noise > 0 else float("inf")

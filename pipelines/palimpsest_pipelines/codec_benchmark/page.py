@@ -1,0 +1,113 @@
+"""The rows as Markdown tables, for people and for the codec's page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest_pipelines.codec_benchmark import exact, kept_labels, semantics, speed, tables
+from palimpsest_pipelines.codec_benchmark.claims import claims, mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from palimpsest_pipelines.codec_benchmark.ledger import Row
+
+    Table = tuple[Sequence[str], list[Sequence[object]]]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Every table that the rows give, verdicts first."""
+    makers: tuple[Callable[[Sequence[Row]], Table], ...] = (
+        _claims, _distortion, _semantics, _labels, _lossless, _bound, _speed,
+    )
+    return "\n\n".join(_drawn(*table) for make in makers if (table := make(rows))[1]) + "\n"
+
+
+def _claims(rows: Sequence[Row]) -> Table:
+    return ("", "measured", "floor", "goal", ""), [
+        (one.name, shown(one.value), shown(one.floor), shown(one.goal), one.verdict)
+        for one in claims(rows)
+        if one.value is not None
+    ]
+
+
+def _distortion(rows: Sequence[Row]) -> Table:
+    rates, ratios = tables.bd_rates(rows), tables.sam_ratios(rows)
+    scenes = sorted({scene for found in rates.values() for scene in found})
+    body: list[Sequence[object]] = [
+        (
+            scene, *(shown(found.get(scene)) for found in rates.values()),
+            *((shown(ratios[scene].mean), shown(ratios[scene].worst)) if scene in ratios else ("-", "-")),
+        )
+        for scene in scenes
+    ]
+    if body:
+        averages = [shown(mean(found.values())) for found in rates.values()]
+        body.append(("mean", *averages, shown(mean(one.mean for one in ratios.values())), "-"))
+    return ("BD-rate, %", *rates, "SAM ratio, mean", "worst"), body
+
+
+def _semantics(rows: Sequence[Row]) -> Table:
+    figures = ("bpppc", "psnr_db", "agreement", "depth_error", "position_nm")
+    chosen = sorted(
+        tables.rows_of(rows, semantics.PART), key=lambda row: (row["scene"], row.get("asked", 0), row["subject"])
+    )
+    body = [(row["scene"], row["subject"], *(shown(row[name]) for name in figures)) for row in chosen]
+    return ("scene", "codec", "bpppc", "PSNR, dB", "agreement", "depth error", "position, nm"), list(body)
+
+
+def _labels(rows: Sequence[Row]) -> Table:
+    return ("labels kept", "pixels", "named", "bpppc", "PSNR, dB", "kept, ours", "kept, cramm"), [
+        (
+            row["scene"], row["pixels"], row["named"],
+            *(shown(row.get(name)) for name in ("bpppc", "psnr_db", "kept", "outside")),
+        )
+        for row in tables.rows_of(rows, kept_labels.PART)
+    ]
+
+
+def _lossless(rows: Sequence[Row]) -> Table:
+    return ("lossless", "ours, bits", "CCSDS-123, bits", "ratio"), [
+        (scene, shown(ours), shown(theirs), shown(ours / theirs))
+        for scene, (ours, theirs) in sorted(tables.lossless_ratios(rows).items())
+    ]
+
+
+def _bound(rows: Sequence[Row]) -> Table:
+    plain, rounded = (tables.bound_ratios(rows, rounding=rounding) for rounding in (False, True))
+    ours = {
+        (row["scene"], row["max_error"]): row["bpppc"]
+        for row in tables.rows_of(rows, exact.BOUND)
+        if row["subject"] == exact.OURS
+    }
+    names = ("bound mode", "largest error", "ours, bpppc", "best rival", "ratio", "best that may round", "ratio")
+    return names, [
+        (
+            at[0], shown(at[1]), shown(ours[at]), plain[at][1], shown(plain[at][0]), rounded[at][1],
+            shown(rounded[at][0]),
+        )
+        for at in sorted(plain)
+    ]
+
+
+def _speed(rows: Sequence[Row]) -> Table:
+    figures = ("encode_s", "decode_s", "encode_mb", "decode_mb")
+    return ("whole process", "encode, s", "decode, s", "encode, MB", "decode, MB"), [
+        (row["subject"], *(shown(row[name]) for name in figures))
+        for row in tables.rows_of(rows, speed.SPEED)
+        if "encode_s" in row
+    ]
+
+
+def _drawn(names: Sequence[str], body: Sequence[Sequence[object]]) -> str:
+    lines = [names, ["---"] * len(names), *body]
+    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
+
+
+def shown(value: float | None) -> str:
+    """Three figures; '-' for nothing."""
+    if value is None or np.isnan(value):
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
