@@ -103,7 +103,9 @@ function follow(id) {
   source.addEventListener("end", (event) => {
     source.close();
     state.jobs.delete(id);
-    say(`Job ${JSON.parse(event.data).status}.`);
+    const { status, message } = JSON.parse(event.data);
+    const failed = status === "failed";
+    say(failed && message ? `Job failed: ${message}` : `Job ${status}.`, failed);
     told();
   });
 }
@@ -140,14 +142,14 @@ async function openArtifact(id, name, restoration = null) {
 
 async function showBand() {
   const band = Number($("band").value);
-  const waves = state.open.facts.wavelengths_nm;
+  const open = state.open;
+  const waves = open.facts.wavelengths_nm;
   $("band-name").textContent = waves ? `${band}: ${waves[band].toFixed(1)} nm` : String(band);
-  const answer = await ask(`/v1/artifacts/${state.open.id}/bands/${band}`);
+  const answer = await ask(`/v1/artifacts/${open.id}/bands/${band}`);
+  const grey = new Uint8Array(await answer.arrayBuffer());
+  if (state.open !== open || Number($("band").value) !== band) return; // overtaken
   state.step = Number(answer.headers.get("X-Step"));
-  state.picture = {
-    rows: Number(answer.headers.get("X-Rows")), cols: Number(answer.headers.get("X-Cols")),
-    grey: new Uint8Array(await answer.arrayBuffer()),
-  };
+  state.picture = { rows: Number(answer.headers.get("X-Rows")), cols: Number(answer.headers.get("X-Cols")), grey };
   redraw();
 }
 
@@ -158,24 +160,26 @@ function redraw() {
 
 async function showPixel() {
   redraw();
-  const [row, col] = state.pixel;
+  const { pixel, open, restoration } = state;
+  const [row, col] = pixel;
   $("pixel-title").textContent = `Pixel ${row}, ${col}`;
   const at = `row=${row}&col=${col}`;
   const lines = [];
-  const here = await get(`/v1/artifacts/${state.open.id}/spectrum?${at}`);
-  const waves = here.wavelengths_nm;
+  const here = await get(`/v1/artifacts/${open.id}/spectrum?${at}`);
   let body = [];
-  if (state.restoration) {
-    const why = await get(`/v1/restorations/${state.restoration}/explanation?${at}`);
+  if (restoration) {
+    const why = await get(`/v1/restorations/${restoration}/explanation?${at}`);
     lines.push({ name: "decoded", colour: "#c60", values: why.decoded });
     lines.push({ name: "restored", colour: "#06c", values: why.restored, band: why.interval });
     body = why.groups.map(groupRow);
   } else {
-    lines.push({ name: state.open.kind === "stream" ? "decoded" : "stored", colour: "#06c", values: here.values });
+    lines.push({ name: open.kind === "stream" ? "decoded" : "stored", colour: "#06c", values: here.values });
   }
   const origin = await original();
   if (origin) lines.unshift({ name: "original", colour: "#888", values: (await get(`/v1/artifacts/${origin}/spectrum?${at}`)).values });
-  drawSpectra($("plot"), waves, lines);
+  // Answers may overtake each other: one about a pixel that was left meanwhile must not stand under the new one's name.
+  if (state.pixel !== pixel || state.open !== open) return;
+  drawSpectra($("plot"), here.wavelengths_nm, lines);
   $("legend").textContent = lines.map((line) => `${line.name}: ${line.colour}`).join("   ").replaceAll("#888", "grey")
     .replaceAll("#c60", "orange").replaceAll("#06c", "blue");
   $("why").tBodies[0].replaceChildren(...body);

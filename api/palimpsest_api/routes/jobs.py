@@ -105,18 +105,19 @@ async def events(
     """The timeline as server-sent events, from after ``Last-Event-ID``; ends with the event ``end``."""
     last = int(last_event_id) if last_event_id.isdecimal() else 0
 
-    def look() -> tuple[list[JobEvent], str]:
+    def look() -> tuple[list[JobEvent], str, str]:
         with service.database.reading() as session:
             job = session.get(Job, job_id)
-            return jobs.timeline(session, job_id, last), "gone" if job is None else job.status
+            status, message = ("gone", "") if job is None else (job.status, job.message)
+            return jobs.timeline(session, job_id, last), status, message
 
     while not await request.is_disconnected():
-        lines, status = await run_in_threadpool(look)
+        lines, status, message = await run_in_threadpool(look)
         for line in lines:
             last = line.number
             yield ServerSentEvent(data=_line(line), event=_event_name(line.kind), id=str(line.number))
         if status in jobs.ENDED or status == "gone":
-            yield ServerSentEvent(data={"status": status}, event="end")
+            yield ServerSentEvent(data={"status": status, "message": message}, event="end")
             return
         await asyncio.sleep(service.settings.poll_s)
 
