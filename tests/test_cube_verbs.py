@@ -167,3 +167,19 @@ def test_compare_of_a_real_scene_counts_labels(capsys):
     code, found, _ = answer_of(capsys, "compare", scene, scene, "--json")
     assert (code, found["label_agreement"], found["depth_error"]) == (0, 1.0, 0.0)
     assert found["named_pixels"] > 1000
+
+
+def test_a_fault_of_ours_is_named_as_one_and_shows_where_when_asked(monkeypatch, capsys):
+    from palimpsest.commands import info
+
+    def broken(options):
+        raise ZeroDivisionError("seven by nought")
+
+    monkeypatch.setattr(info, "run", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["info", "x.hdr"])
+    monkeypatch.delenv("PALIMPSEST_TRACEBACK")
+    assert main(["info", "x.hdr", "--json"]) == 70
+    told = capsys.readouterr()
+    assert "fault of palimpsest" in told.err
+    assert json.loads(told.out)["exit_code"] == 70

@@ -146,3 +146,13 @@ def test_gradients_foretell_what_a_small_change_does_to_a_decision(scene, knowle
               for d in (decision, after)]
     told = (depth_gradients(how.rules, spectra, measured, decision.winner)[named] * step[named]).sum(axis=1)
     assert np.corrcoef(depths[1] - depths[0], told)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("bands", [1, 3, 8, 30])
+def test_a_coarse_sensor_that_shows_some_windows_and_no_reference_in_them_is_weighed_all_the_same(bands):
+    centre = np.linspace(420, 2400, 30)[:bands]
+    data = np.random.default_rng(4).integers(2000, 3000, (bands, 6, 7)).astype(np.int16)
+    cube = Cube(data, BandTable(bands, centre, np.full(bands, 10.0)), scale=1e-4, units="reflectance")
+    weights = importance_map(cube, load("packaged"), 1.0).weights()
+    assert np.isfinite(weights).all()
+    assert identify(cube, load("packaged")).labels.shape == (6, 7)

@@ -40,6 +40,10 @@ VERBS: dict[str, str] = {
 }
 
 
+INTERNAL = 70  # exit code of a fault of ours (EX_SOFTWARE of sysexits.h)
+TRACEBACK = "PALIMPSEST_TRACEBACK"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -65,6 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (head, less): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        return _report(error, 3, as_json=getattr(options, "json", False), instead="not enough memory for this")
+    except Exception as error:  # the outermost room: a fault of ours is named as one, not spilled
+        if os.environ.get(TRACEBACK):
+            raise
+        said = (
+            f"internal error, {type(error).__name__}: {error}; this is a fault of palimpsest and not of your input; "
+            f"{TRACEBACK}=1 shows where it happened"
+        )
+        return _report(error, INTERNAL, as_json=getattr(options, "json", False), instead=said)
 
 
 def _help(words: list[str]) -> int:
@@ -78,10 +92,11 @@ def _help(words: list[str]) -> int:
     return 2 if wrong or not words else 0
 
 
-def _report(error: Exception, code: int, *, as_json: bool) -> int:
-    print(f"palimpsest: {error}", file=sys.stderr)
+def _report(error: Exception, code: int, *, as_json: bool, instead: str = "") -> int:
+    said = instead or str(error)
+    print(f"palimpsest: {said}", file=sys.stderr)
     if as_json:
-        body = {"error": type(error).__name__, "message": str(error), "exit_code": code}
+        body = {"error": type(error).__name__, "message": said, "exit_code": code}
         for part in ("what", "where", "got", "wanted", "whole_level"):
             if getattr(error, part, None) is not None:
                 body[part] = str(getattr(error, part))

@@ -154,6 +154,9 @@ class SensorRules:
         for w, (window, shapes) in enumerate(zip(self.windows, self.shapes, strict=True)):
             rows = slice(self.first_row[w], self.first_row[w + 1])
             left[w], right[w] = window.shoulders(spectra)
+            if not shapes:
+                spread[w] = np.nan  # opened for a reference that shows nothing on so few bands
+                continue
             fit[rows], depth[rows], spread[w] = fit_shapes(window.removed(spectra, (left[w], right[w])), shapes)
         return Measured(fit, depth, left, right, spread)
 
