@@ -119,14 +119,17 @@ def _speed(rows: Sequence[Row]) -> Iterable[Claim]:
     for subject, floor, goal in ((PLAIN_CODEC, 3.0, 1.0), ("default", 3.0, 1.0), ("effort=1", 1.0, None)):
         row = chosen.get(subject)
         for what in ("encode", "decode"):
-            value = None if row is None or rival is None else row[f"{what}_s"] / rival[f"{what}_s"]
-            yield Claim(f"time to {what} over the rival's, {subject}", value, floor, goal)
+            for clock, column in (("time", "s"), ("processor time", "cpu_s")):
+                name = f"{what}_{column}"
+                value = None if row is None or rival is None else row[name] / rival[name]
+                yield Claim(f"{clock} to {what} over the rival's, {subject}", value, floor, goal)
     scale = rows_of(rows, speed.SCALE)
     peaks = [max(row["encode_mb"], row["decode_mb"]) / 1e3 for row in scale]
     costs = [row["encode_ns"] for row in scale]
     largest = max((row["gigabytes"] for row in scale), default=0)
     yield Claim(f"peak memory up to a cube of {largest} GB, GB", _largest(peaks), 2.0)
-    yield Claim("encoding time a voxel, slowest size over fastest", max(costs) / min(costs) if costs else None, 1.2)
+    unevenness = max(costs) / min(costs) if costs else None
+    yield Claim("processor time a voxel to encode, slowest size over fastest", unevenness, 1.2)
 
 
 def _access(rows: Sequence[Row]) -> Iterable[Claim]:

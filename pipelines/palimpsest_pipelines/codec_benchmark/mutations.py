@@ -60,10 +60,10 @@ def _batch(seed: int, count: int) -> dict[str, object]:
 
     words = ["-m", "palimpsest_pipelines.codec_benchmark.mutations", str(seed), str(count)]
     try:
-        _, memory, told = run_measured(words)
+        run = run_measured(words)
     except PalimpsestError as error:
         return {"crashed": 1, "complaint": str(error.got)}  # the process died: one at least of its streams killed it
-    return {**json.loads(told), "peak_mb": memory}
+    return {**json.loads(run.told), "peak_mb": run.peak_mb}
 
 
 def small_cube() -> Cube:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ SEED = 880_101
 BPPPC = 0.5
 SIDE = 512
 RIVAL_STEP_TOLERANCE = 0.05
+WATCH_S = 0.01  # between two looks at a process: what wall clock may be off by
 OURS = (("strength=0", ("--strength", "0")), ("default", ()), ("effort=1", ("--strength", "0", "--effort", "1")))
 
 
@@ -66,10 +67,9 @@ def measure(scene: Scene, ledger: Ledger, folder: Path | None) -> None:
         if folder is None:
             return
         rival = RivalCodec.at(folder)
-        plain = Scene(scene.name, replace(scene.cube, reasons=None), scene.digest)
         step = ledger.measured(
             scene, SPEED, f"{PCA_JPEG2000} step", {"asked": BPPPC}, rival.code,
-            lambda: {"step": rival.step_at(plain.cube, BPPPC, RIVAL_STEP_TOLERANCE)},
+            lambda: {"step": rival.step_at(scene.cube, BPPPC, RIVAL_STEP_TOLERANCE)},
         )["step"]
         ledger.measured(
             scene, SPEED, PCA_JPEG2000, {"asked": BPPPC}, rival.code, lambda: _theirs(folder, scene.cube, step, place)
@@ -89,22 +89,27 @@ def _ours(cube: Path, words: Sequence[str]) -> dict[str, object]:
     stream, back = cube.with_suffix(".plm"), cube.parent / "back.hdr"
     encode = run_measured(["-m", "palimpsest", "compress", str(cube), str(stream), "--bpppc", str(BPPPC), *words])
     decode = run_measured(["-m", "palimpsest", "decompress", str(stream), str(back)])
-    return {
-        "bytes": stream.stat().st_size, "encode_s": encode[0], "decode_s": decode[0], "encode_mb": encode[1],
-        "decode_mb": decode[1],
-    }
+    return {"bytes": stream.stat().st_size, **_columns("encode", encode), **_columns("decode", decode)}
 
 
 def _theirs(folder: Path, cube: Cube, step: float, place: str) -> dict[str, object]:
     values = Path(place) / "cube.npy"
     np.save(values, as_rows(cube))
     words = ["-m", "palimpsest_pipelines.codec_benchmark.rival_process", str(folder), str(values), repr(step)]
-    wall, memory, told = run_measured(words)
-    inside = json.loads(told)
-    return {
-        "bytes": inside["bytes"], "encode_s": wall - inside["decode_s"], "decode_s": wall - inside["encode_s"],
-        "encode_mb": memory, "decode_mb": memory,
-    }
+    whole = run_measured(words)
+    inside = json.loads(whole.told)
+    found: dict[str, object] = {"bytes": inside["bytes"]}
+    for what, other in (("encode", "decode"), ("decode", "encode")):
+        # the process without what the other direction took
+        alone = replace(
+            whole, wall_s=whole.wall_s - inside[f"{other}_s"], cpu_s=whole.cpu_s - inside[f"{other}_cpu_s"]
+        )
+        found |= _columns(what, alone)
+    return found
+
+
+def _columns(what: str, run: Run) -> dict[str, object]:
+    return {f"{what}_s": run.wall_s, f"{what}_cpu_s": run.cpu_s, f"{what}_mb": run.peak_mb}
 
 
 def _scaled(cube: Cube, gigabytes: float) -> dict[str, object]:
@@ -119,8 +124,8 @@ def _scaled(cube: Cube, gigabytes: float) -> dict[str, object]:
         decode = run_measured(["-m", "palimpsest", "decompress", str(stream), str(Path(place) / "back.hdr")])
     voxels = bands * rows * cols * copies
     return {
-        "voxels": voxels, "encode_ns": 1e9 * encode[0] / voxels, "decode_ns": 1e9 * decode[0] / voxels,
-        "encode_mb": encode[1], "decode_mb": decode[1],
+        "voxels": voxels, "encode_ns": 1e9 * encode.cpu_s / voxels, "decode_ns": 1e9 * decode.cpu_s / voxels,
+        **_columns("encode", encode), **_columns("decode", decode),
     }
 
 
@@ -140,8 +145,25 @@ def _write_copies(cube: Cube, copies: int, header: Path) -> None:
     )
 
 
-def run_measured(words: Sequence[str]) -> tuple[float, float, str]:
-    """Run Python with these words; wall clock in seconds, peak memory in MB, and what it printed.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A process that ran.
+
+    Args:
+        wall_s: by the clock on the wall.
+        cpu_s: of the processor, user and system; what a busy machine does not change.
+        peak_mb: largest resident memory.
+        told: what it printed.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    told: str
+
+
+def run_measured(words: Sequence[str]) -> Run:
+    """Run Python with these words.
 
     Raises:
         PalimpsestError: the process failed.
@@ -149,11 +171,27 @@ def run_measured(words: Sequence[str]) -> tuple[float, float, str]:
     with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as complaint:
         start = time.perf_counter()
         child = subprocess.Popen([sys.executable, *words], stdout=told, stderr=complaint)
-        _, status, usage = os.wait4(child.pid, 0)  # one child's own peak, which getrusage would mix with others'
+        ended, peak = 0, 0.0
+        while not ended:
+            # Linux charges a child with the memory that its parent had when it was forked, so it is watched instead.
+            peak = max(peak, _peak_mb(child.pid))
+            time.sleep(WATCH_S)
+            ended, status, usage = os.wait4(child.pid, os.WNOHANG)
         wall = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
         for file in (told, complaint):
             file.seek(0)
         if child.returncode:
             raise PalimpsestError("a measured process failed", where=" ".join(words), got=complaint.read()[-500:])
-        return wall, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), told.read()
+        own = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        return Run(wall, usage.ru_utime + usage.ru_stime, peak or own, told.read())
+
+
+def _peak_mb(process: int) -> float:
+    """Largest resident memory of a running process so far; 0 where the system does not tell."""
+    status = Path(f"/proc/{process}/status")
+    try:
+        told = status.read_text()
+    except OSError:
+        return 0.0  # no such system, or the process has just ended
+    return float(told.split("VmHWM:")[1].split()[0]) / 1e3 if "VmHWM:" in told else 0.0
