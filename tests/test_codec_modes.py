@@ -128,13 +128,10 @@ def test_a_constant_cube_and_an_empty_one(tmp_path, value, mode):
     assert (decoded.data == -1).all()
 
 
-def test_several_tiles_windows_bands_and_levels(tmp_path, monkeypatch):
-    from palimpsest.codec import encoder
-
-    monkeypatch.setattr(encoder, "TILE", 32)
+def test_several_tiles_windows_bands_and_levels(tmp_path):
     cube = made(12, 70, 45)
     cube = Cube(cube.data, cube.bands, georeference=Georeference("", (30.0, 0.0, 1000.0, 0.0, -30.0, 2000.0)))
-    whole, _ = round_trip(cube, tmp_path, bpppc=1.0)
+    whole, _ = round_trip(cube, tmp_path, bpppc=1.0, tile=32)
     path = tmp_path / "x.plm"
     window = Window(20, 41, 7, 44)
     part = decode(path, window=window, bands=slice(3, 9))

@@ -59,6 +59,8 @@ class EncodeSettings:
         keep_labels: run the closed loop until every label is the original's.
         trained_levels: which spatial levels use their trained networks (ablation); None is all.
         model: name of the installed weights; '' is the default (a model that did not see a scene measures it).
+        workers: tiles worked on at a time; 0 is as many as processors may be used. The stream is the same.
+        tile: side of a tile in pixels, a multiple of 8; 0 chooses it by the rate.
     """
 
     mode: Mode = "rate"
@@ -69,6 +71,8 @@ class EncodeSettings:
     keep_labels: bool = False
     trained_levels: tuple[int, ...] | None = None
     model: str = ""
+    workers: int = 0
+    tile: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from palimpsest.atomic import write_bytes
 from palimpsest.codec import header, layers, rate, spectral
+from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
 from palimpsest.codec.models import load_model
-from palimpsest.codec.quantiser import BLOCK, GAIN_STEPS, NEUTRAL
 from palimpsest.codec.sampling import (
     filled_spectra,
     is_hollow,
@@ -29,23 +29,30 @@ from palimpsest.codec.sampling import (
     smooth_over,
     voxel_reasons,
 )
-from palimpsest.codec.stream import HASH, LABELS, WHOLE, pack
+from palimpsest.codec.stream import HASH, LABELS, pack
 from palimpsest.codec.tile import TileCoder, level_count
+from palimpsest.codec.tiling import WHOLE, allowed_workers, in_order, tile_side
+from palimpsest.codec.weighing import band_weights, gain_steps
+from palimpsest.cubes.mapped import KEPT_BYTES, forget
 from palimpsest.cubes.window import Window, tiles
 from palimpsest.errors import CubeRefused, PromiseBroken, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import LabelJudge
     from palimpsest.cubes import Cube, ImportanceMap
 
-TILE = 512
 RATE_TOLERANCE = 0.01
+SAMPLED_TILES = 16  # on which the step is searched where a cube has many more
+FULL_ENCODINGS = 3  # of the whole cube, at most, where the sample was off
+SAMPLED_PIXELS = 1 << 20  # of a large cube, at least as many teach the spectral level
+KEEPING_BPPPC = 0.25  # sizes the tiles where labels are kept at whatever rate it takes
 BASE_BPPPC = 0.05  # of the reconstruction below the exact layer: measured best on four scenes among 0 to 0.5
 EXACT_MODES = ("bound", "lossless")
+T = TypeVar("T")
 STRIP = 32  # rows that are held as 64-bit numbers at a time
 
 
@@ -66,21 +73,24 @@ class Encoder:
         bands, rows, cols = cube.shape
         uniform = importance is None or settings.strength == 0 or importance.is_uniform
         self.importance = None if uniform else importance
-        self.windows = list(tiles(rows, cols, TILE))
+        self.workers = settings.workers or allowed_workers()
+        self.side = settings.tile or tile_side(rows, cols, bands, _aimed(settings))
+        self.windows = list(tiles(rows, cols, self.side))
         self.model = load_model(settings.model, settings.trained_levels)
-        levels = level_count(min(rows, TILE), min(cols, TILE))
+        levels = level_count(min(rows, self.side), min(cols, self.side))
         self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
-        self.weights = np.ones(bands) if self.importance is None else _band_weights(self.importance)
+        self.weights = np.ones(bands) if self.importance is None else band_weights(self.importance)
         bound = settings.max_error if settings.mode == "bound" else None
-        self.sampling = sampling_of(cube, _largest(cube, self.windows), bound)
+        self.sampling = sampling_of(cube, _largest(cube, self._strips()), bound)
         self.statistics = spectral.gather(self._spectra(), bands)
 
     def _spectra(self) -> Iterator[NDArray[np.float64]]:
-        """Complete usable spectra tile by tile, ``(n, band)``; filled ones where none is complete."""
-        dead = self._dead_bands()
+        """Complete usable spectra strip by strip, ``(n, band)``; filled ones where none is complete."""
+        every = max(1, self.cube.shape.rows * self.cube.shape.cols // SAMPLED_PIXELS)
+        dead = self._dead_bands(every)
         for fallback in (False, True):
             found = 0
-            for window in self._strips():
+            for window in self._strips(every):
                 integers, void = self.samples(window)
                 void = void & ~dead[:, None, None]
                 complete = ~void.any(axis=0)
@@ -96,21 +106,24 @@ class Encoder:
             if found:
                 return
 
-    def _dead_bands(self) -> NDArray[np.bool_]:
+    def _dead_bands(self, every: int) -> NDArray[np.bool_]:
         """Bands void in (nearly) every pixel that has anything at all, ``(band,)``."""
         used, pixels = np.zeros(self.cube.shape.bands), 0
-        for window in self._strips():
+        for window in self._strips(every):
             _, void = self.samples(window)
             used += (~void).sum(axis=(1, 2))
             pixels += int((~void).any(axis=0).sum())
         dead: NDArray[np.bool_] = used < 0.01 * max(pixels, 1)
         return dead
 
-    def _strips(self, inside: Window | None = None) -> Iterator[Window]:
-        """The cube's tiles, or one of them, a few rows at a time."""
-        for window in self.windows if inside is None else [inside]:
-            for row in range(window.row0, window.row1, STRIP):
-                yield Window(row, min(row + STRIP, window.row1), window.col0, window.col1)
+    def _strips(self, every: int = 1) -> Iterator[Window]:
+        """The cube a few rows at a time, tiles of a whole cube's width apart; every n-th of these strips."""
+        _, rows, cols = self.cube.shape
+        for number, row in enumerate(range(0, rows, STRIP)):
+            if number % every == 0:
+                for col in range(0, cols, WHOLE):
+                    yield Window(row, min(row + STRIP, rows), col, min(col + WHOLE, cols))
+                forget(self.cube.data)
 
     def samples(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Integers of a window and which of its voxels teach and cost nothing, ``(band, row, col)``."""
@@ -131,24 +144,62 @@ class Encoder:
             exact: add the exact layer with this bound, in integer units (stored bits for floats at 0).
         """
         level = spectral.fit(self.statistics, self.weights, step)
-        return self.packed(level, tuple(self._tile(window, level, exact) for window in self.windows))
+        return self.packed(level, tuple(self._each(lambda window: self._tile(window, level, exact), self.windows)))
 
     def sized(self, step: float) -> Encoding:
         """As :meth:`encode`, of the same size, but without asking what the decoder would give."""
         level = spectral.fit(self.statistics, self.weights, step)
-        return self.packed(level, tuple(self._coded(window, level)[0] for window in self.windows))
+        return self.packed(level, tuple(self._each(lambda window: self._coded(window, level)[0], self.windows)))
+
+    def estimated(self, step: float) -> rate.Estimate:
+        """The size that :meth:`encode` would give, from some of the tiles where there are many."""
+        every = len(self.windows) // SAMPLED_TILES
+        if every < 2:
+            return rate.Estimate(step, len(self.sized(step).data))
+        level = spectral.fit(self.statistics, self.weights, step)
+        # Not a multiple of the tiles in a row, or all would lie in the same columns.
+        chosen = [self.windows[n * len(self.windows) // SAMPLED_TILES + n % every] for n in range(SAMPLED_TILES)]
+        coded = tuple(self._each(lambda window: self._coded(window, level)[0], chosen))
+        found, own = len(self.packed(level, coded).data), sum(header.tile_bytes(tile) for tile in coded)
+        share = sum(window.rows * window.cols for window in chosen) / math.prod(self.cube.shape[1:])
+        return rate.Estimate(step, round(found - own + own / share))
+
+    def _each(self, work: Callable[[Window], T], windows: list[Window]) -> Iterator[T]:
+        """Results of every tile in order, several tiles at a time; what was read of a mapped cube is let go."""
+        read, bands = 0, self.cube.shape.bands
+        for window, result in zip(windows, in_order(work, windows, self.workers), strict=True):
+            yield result
+            read += window.rows * window.cols * bands * self.cube.data.dtype.itemsize
+            if read > KEPT_BYTES:
+                forget(self.cube.data)
+                read = 0
 
     def at_rate(self, bpppc: float, *, tolerance: float = RATE_TOLERANCE) -> Encoding:
-        """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached."""
-        start = self._first_step(bpppc)
-        found = rate.search(self.sized, start, bpppc, self.cube.shape.voxels, tolerance, self.cube.name)
-        return self.encode(found.level.step)
+        """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached.
+
+        Raises:
+            PromiseBroken: head and spectral level alone are larger than the rate allows.
+        """
+        voxels = self.cube.shape.voxels
+        step, wanted, best = self._first_step(bpppc), bpppc, None
+        for _ in range(FULL_ENCODINGS):
+            step = rate.search(self.estimated, step, wanted, voxels, tolerance, self.cube.name).step
+            encoding = self.encode(step)
+            off = 8 * len(encoding.data) / voxels / bpppc
+            if best is None or abs(math.log(off)) < abs(math.log(best[0])):
+                best = (off, encoding)
+            if abs(math.log(best[0])) < tolerance or len(self.windows) // SAMPLED_TILES < 2:
+                break
+            wanted /= off  # what the sample said was off by this much
+        assert best is not None
+        rate.check(best[0], bpppc, tolerance, self.cube.name)
+        return best[1]
 
     def step_near(self, bpppc: float) -> float:
         """A step near a rate, by two cheap encodings; exactness does not matter here."""
         step = self._first_step(bpppc)
         for _ in range(2):
-            ratio = 8 * len(self.sized(step).data) / self.cube.shape.voxels / bpppc
+            ratio = 8 * self.estimated(step).size / self.cube.shape.voxels / bpppc
             if ratio < 1.5:
                 break
             step *= min(8.0, ratio**1.5)
@@ -174,12 +225,13 @@ class Encoder:
         """A tile's spatial levels, and the component planes that the decoder will rebuild."""
         planes = np.empty((level.components, window.rows, window.cols), np.int32)
         empty = np.empty((window.rows, window.cols), bool)
-        for strip in self._strips(window):
+        for row in range(window.row0, window.row1, STRIP):
+            strip = Window(row, min(row + STRIP, window.row1), window.col0, window.col1)
             integers, void = self.samples(strip)
             rows = slice(strip.row0 - window.row0, strip.row1 - window.row0)
             planes[:, rows] = level.analyse(filled_spectra(integers, void, level.mean.astype(np.float64)))
             empty[rows] = np.logical_and.reduce(void, axis=0)
-        gains = None if self.importance is None else _gain_steps(self.importance, window)
+        gains = None if self.importance is None else gain_steps(self.importance, window)
         code, rebuilt = self.coder.encode(smooth_over(planes, empty), level.fraction_bits, gains)
         mask = header.pack_mask(voxel_reasons(self.cube, window))
         return EncodedTile(window, code, mask, gains, UNKNOWN), rebuilt
@@ -225,11 +277,11 @@ class Encoder:
     ) -> Encoding:
         """Coded tiles as a stream."""
         hashes = [self._digest(tile) for tile in coded]
-        head = header.build_head(self.cube, self.settings, self.sampling, level, self.model, TILE, self.importance)
+        head = header.build_head(self.cube, self.settings, self.sampling, level, self.model, self.side, self.importance)
         extra = []
         if certificate is not None:
             head["certificate"] = dict(certificate)
-            extra.append((LABELS, WHOLE, label_section))
+            extra.append((LABELS, container.WHOLE, label_section))
         return Encoding(level, coded, pack(head, header.build_sections(self.cube, level, coded, extra), hashes))
 
     def _digest(self, tile: EncodedTile) -> bytes:
@@ -245,7 +297,14 @@ def _passes(effort: int) -> int:
     return 1 if effort < 3 else 3 if effort < 8 else 5
 
 
-def _largest(cube: Cube, windows: list[Window]) -> float:
+def _aimed(settings: EncodeSettings) -> float | None:
+    """The rate that tiles are sized for; None where every voxel is coded exactly."""
+    if settings.mode in EXACT_MODES:
+        return None
+    return min(settings.bpppc or KEEPING_BPPPC, KEEPING_BPPPC) if settings.keep_labels else settings.bpppc
+
+
+def _largest(cube: Cube, windows: Iterable[Window]) -> float:
     """Largest finite magnitude among usable voxels; 0 where there is none."""
     if cube.is_integer:
         return 0.0
@@ -255,25 +314,6 @@ def _largest(cube: Cube, windows: list[Window]) -> float:
         values = np.abs(np.asarray(cube.data[(slice(None), *window.slices)]))[usable]
         largest = max(largest, float(values.max(initial=0)))
     return largest
-
-
-def _band_weights(importance: ImportanceMap) -> NDArray[np.float64]:
-    """One weight a band: the root of the mean over pixels of the squared profiles, mean square 1."""
-    counts = np.bincount(importance.index.ravel(), minlength=len(importance.profiles))
-    mean_square = (importance.profiles**2 * counts[:, None]).sum(axis=0) / counts.sum()
-    weights: NDArray[np.float64] = np.sqrt(mean_square / mean_square.mean())
-    return weights
-
-
-def _gain_steps(importance: ImportanceMap, window: Window) -> NDArray[np.uint8] | None:
-    """Importance of each block in half octaves about neutral; None where all are neutral."""
-    gain = importance.gain[window.slices].astype(np.float64)
-    rows, cols = gain.shape
-    padded = np.pad(gain, ((0, -rows % BLOCK), (0, -cols % BLOCK)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // BLOCK, BLOCK, padded.shape[1] // BLOCK, BLOCK)
-    steps = np.rint(np.log2((blocks**2).mean(axis=(1, 3))) + NEUTRAL)  # log2 of a square counts half octaves
-    limited = np.clip(steps, 0, GAIN_STEPS - 1).astype(np.uint8)
-    return None if (limited == NEUTRAL).all() else limited
 
 
 def encode(

@@ -121,6 +121,12 @@ def build_sections(
     return sections
 
 
+def tile_bytes(tile: EncodedTile) -> int:
+    """What a tile adds to the size of a stream, its rows of the index included."""
+    parts = [tile.mask, _pack_side(tile), *tile.code.chunks, tile.exact, tile.refinement]
+    return container.HASH + sum(len(part) + container.ROW.size for part in parts if part)
+
+
 def checked_plan(stream: container.Stream) -> Plan:
     """The head's numbers, if an encoder could have written them for a file of this size.
 
@@ -264,7 +270,7 @@ def unpack_mask(data: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
 
 
 def put_back(
-    values: NDArray[np.generic], reasons: NDArray[np.uint8], nodata: float | None, *, is_exact: bool
+    values: NDArray[np.generic], reasons: NDArray[np.uint8] | None, nodata: float | None, *, is_exact: bool
 ) -> NDArray[np.generic]:
     """Stored values with nodata (NaN in floating point where there is no such value) where voxels are void.
 
@@ -272,15 +278,18 @@ def put_back(
     """
     by_chance = np.zeros(values.shape, bool)
     if nodata is not None and values.dtype.kind in "iu" and not is_exact:
-        by_chance = (values == nodata) & (reasons != Reason.NODATA)
-    if not reasons.any() and not by_chance.any():
+        by_chance = np.asarray(np.equal(values, nodata))
+        if reasons is not None:
+            by_chance &= reasons != Reason.NODATA
+    if (reasons is None or not reasons.any()) and not by_chance.any():
         return values
     void = math.nan if values.dtype.kind == "f" else 0.0
     out = values.copy()
     if nodata is not None:
         out[by_chance] = nodata - 1 if nodata > 0 else nodata + 1
-    out[reasons == Reason.NODATA] = void if nodata is None else nodata
-    out[reasons == Reason.NOT_FINITE] = void
+    if reasons is not None:
+        out[reasons == Reason.NODATA] = void if nodata is None else nodata
+        out[reasons == Reason.NOT_FINITE] = void
     return out
 
 

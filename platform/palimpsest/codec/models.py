@@ -7,7 +7,7 @@ installed is refused by name rather than decoded wrongly.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from palimpsest.codec import first_state, weights
@@ -70,8 +70,15 @@ def model_by_hash(sha256: str, trained_levels: Sequence[int]) -> CodecModel:
 
 
 def _model(trained: weights.TrainedWeights, trained_levels: Sequence[int] | None) -> CodecModel:
-    transform = LevelTransform("trained", trained.name, trained_levels)
-    return CodecModel(trained.sha256, transform, _first_state(trained.name), transform.trained_levels)
+    return _known(trained.name, None if trained_levels is None else tuple(trained_levels))
+
+
+@lru_cache(maxsize=16)  # a stream may ask for any choice of levels
+def _known(name: str, trained_levels: tuple[int, ...] | None) -> CodecModel:
+    # Kept, because measuring the gains of trained levels takes longer than decoding a tile.
+    trained = weights.load(name)
+    transform = LevelTransform("trained", name, trained_levels)
+    return CodecModel(trained.sha256, transform, _first_state(name), transform.trained_levels)
 
 
 @cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,16 +19,17 @@ MOST_ENCODINGS = 12
 PROMISED = 0.03  # a rate further above its target than this is a broken promise
 
 
-class Encoded(Protocol):
-    """Anything with the bytes of a stream."""
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a step gives.
 
-    @property
-    def data(self) -> bytes:
-        """The whole stream."""
-        ...
+    Args:
+        step: quantiser step in weighted units.
+        size: bytes of the whole stream.
+    """
 
-
-E = TypeVar("E", bound=Encoded)
+    step: float
+    size: int
 
 
 def first_step(covariance: NDArray[np.float64], bpppc: float) -> float:
@@ -45,12 +47,12 @@ def first_step(covariance: NDArray[np.float64], bpppc: float) -> float:
 
 
 def search(
-    encode: Callable[[float], E], start: float, bpppc: float, voxels: int, tolerance: float, where: str
-) -> E:
-    """The encoding whose rate is nearest to a target, within ``tolerance`` where a dozen tries reach it.
+    sized: Callable[[float], Estimate], start: float, bpppc: float, voxels: int, tolerance: float, where: str
+) -> Estimate:
+    """The step whose rate is nearest to a target, within ``tolerance`` where a dozen tries reach it.
 
     Args:
-        encode: step to encoding.
+        sized: step to size.
         start: first step to try.
         bpppc: target in bits per pixel per channel.
         voxels: of the cube.
@@ -65,10 +67,10 @@ def search(
     below: tuple[float, float] | None = None  # (log step, log rate) of the dearest encoding that is too cheap
     above: tuple[float, float] | None = None
     for _ in range(MOST_ENCODINGS):
-        encoding = encode(step)
-        at, rate = math.log(step), math.log(8 * len(encoding.data) / voxels)
+        found = sized(step)
+        at, rate = math.log(step), math.log(8 * found.size / voxels)
         if abs(rate - target) < abs(best_off):
-            best, best_off = encoding, rate - target
+            best, best_off = found, rate - target
         if abs(best_off) < tolerance:
             break
         if rate > target:
@@ -79,12 +81,21 @@ def search(
         if not 1e-6 < step < 2.0**38:
             break
     assert best is not None
-    if math.expm1(best_off) > max(PROMISED, tolerance):
+    check(math.exp(best_off), bpppc, tolerance, where)
+    return best
+
+
+def check(off: float, bpppc: float, tolerance: float, where: str) -> None:
+    """Refuse an encoding that is ``off`` times as large as its target, where that is too much.
+
+    Raises:
+        PromiseBroken: it is.
+    """
+    if off - 1 > max(PROMISED, tolerance):
         raise PromiseBroken(
             "the rate cannot be reached: head and spectral level alone are larger", where=where,
-            got=f"{8 * len(best.data) / voxels:.4f} bpppc", wanted=f"{bpppc} bpppc",
+            got=f"{off * bpppc:.4f} bpppc", wanted=f"{bpppc} bpppc",
         )
-    return best
 
 
 def _next(

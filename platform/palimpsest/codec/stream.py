@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.errors import StreamCorrupt
@@ -61,6 +62,13 @@ class Section:
     crc: int
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many bytes of a file were read."""
+
+    bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """An opened stream.
@@ -71,6 +79,8 @@ class Stream:
         sections: the index, in file order.
         tile_hashes: first 16 bytes of the SHA-256 of each tile's decoded values.
         size: bytes that the file should have.
+        actual: bytes that it has.
+        tally: counts what is read of it.
     """
 
     path: Path
@@ -78,6 +88,8 @@ class Stream:
     sections: Mapping[tuple[int, int], Section]
     tile_hashes: tuple[bytes, ...]
     size: int
+    actual: int
+    tally: Tally = field(default_factory=Tally, compare=False)
 
     def has(self, kind: int, tile: int = WHOLE) -> bool:
         """Whether there is such a section."""
@@ -94,7 +106,8 @@ class Stream:
             raise StreamCorrupt("a section is missing", where=self.path, got=None, wanted=f"kind {kind}, tile {tile}")
         with self.path.open("rb") as file:
             file.seek(section.offset)
-            data = file.read(section.length)
+            data = file.read(min(section.length, self.actual))
+        self.tally.bytes += len(data)
         if len(data) < section.length:
             raise StreamCorrupt(
                 "stream is cut", where=self.path, got=f"{section.offset + len(data)} bytes", wanted=f"{self.size} bytes"
@@ -164,11 +177,13 @@ def open_stream(path: Path) -> Stream:
         if head_length > LARGEST_HEAD or index_length > LARGEST_HEAD:
             raise StreamCorrupt("absurd head", where=path, got=(head_length, index_length), wanted=f"<= {LARGEST_HEAD}")
         head_bytes, index = file.read(head_length), file.read(index_length)
+        actual = file.seek(0, os.SEEK_END)
     if zlib.crc32(index, zlib.crc32(head_bytes)) != crc or len(index) != index_length:
         raise StreamCorrupt("head is cut or altered", where=path)
     head = _parsed_head(head_bytes, path)
     sections, hashes, size = _parsed_index(index, FIXED.size + head_length + index_length, path)
-    return Stream(path, head, sections, hashes, size)
+    tally = Tally(FIXED.size + head_length + index_length)
+    return Stream(path, head, sections, hashes, size, actual, tally)
 
 
 def _parsed_head(data: bytes, path: Path) -> dict[str, Any]:
@@ -176,7 +191,7 @@ def _parsed_head(data: bytes, path: Path) -> dict[str, Any]:
     try:
         text = unpacker.decompress(data, LARGEST_HEAD)
         head = json.loads(text)
-    except (zlib.error, ValueError) as error:
+    except (zlib.error, ValueError, RecursionError) as error:
         raise StreamCorrupt("head cannot be read", where=path, got=error) from error
     if not isinstance(head, dict) or head.get("version") != VERSION:
         got = head.get("version") if isinstance(head, dict) else type(head).__name__

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Parts = tuple[Stack, Stack, Stack]
 
 MOST_LEVELS = 5
+_PROBE = 1 << 16
 COARSE = 3  # the coarse plane, among the orientations
 
 
@@ -86,6 +87,7 @@ class TileCoder:
         self._initial = initial
         self._levels = levels
         self._passes = passes
+        self._constant: dict[int, float] = {}
 
     def encode(
         self, planes: Stack, fraction_bits: int, gains: NDArray[np.uint8] | None
@@ -167,6 +169,14 @@ class TileCoder:
             for level in range(down_to_level)
         )
         return self._synthesise(coarse, [*missing, *back[::-1]], down_to_level)  # type: ignore[list-item] # as above
+
+    def constant_gain(self, level: int) -> float:
+        """What ``level`` levels of analysis make of a constant plane, relative to it."""
+        if level not in self._constant:
+            side = 8 << level
+            plane = np.full((side, side), _PROBE, np.int32)
+            self._constant[level] = float(np.median(self._transform.analyse(plane, level).coarse)) / _PROBE
+        return self._constant[level]
 
     def _synthesise(self, coarse: Stack, details: Sequence[Parts], down_to_level: int) -> Stack:
         return np.stack([

@@ -1,0 +1,74 @@
+"""How a cube is cut into tiles, and how tiles are worked on side by side.
+
+A tile is the least that must be read and decoded for one pixel, so it holds about as many bits as can be decoded in a
+few hundredths of a second: small tiles where the rate is high, large ones where it is low and every tile's own
+learning would show in the size. Small cubes are one tile.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+WHOLE = 512  # side of a tile in cubes that are one tile; as a limit, of any tile
+WHOLE_PIXELS = 1 << 15  # cubes of at most this many pixels are one tile, or tiles of WHOLE
+SIDES = (256, 192, 128, 96, 64, 48, 32)
+TILE_BITS = 1 << 18
+EXACT_SIDE = 256  # each tile of the exact layer sends its own predictor, which small tiles do not earn back
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def tile_side(rows: int, cols: int, bands: int, bpppc: float | None) -> int:
+    """Side of the tiles of a cube, in pixels.
+
+    Args:
+        rows: of the cube.
+        cols: of the cube.
+        bands: of the cube.
+        bpppc: the rate aimed at; None where every voxel is coded exactly.
+    """
+    if rows * cols <= WHOLE_PIXELS:
+        return WHOLE
+    if bpppc is None:
+        return EXACT_SIDE
+    wanted = math.sqrt(TILE_BITS / (bpppc * bands))
+    return next((side for side in SIDES if side <= wanted), SIDES[-1])
+
+
+def allowed_workers() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Results of ``work`` in the order of ``items``, whoever is finished first.
+
+    Threads, not processes: the kernels leave Python's lock alone, and the cube is there for all. At most two results
+    a worker wait, so memory does not grow with the number of items. What one raises is raised here.
+    """
+    if workers <= 1:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
