@@ -146,7 +146,8 @@ def _hostile(rows: Sequence[Row]) -> Iterable[Claim]:
     chosen = rows_of(rows, mutations.PART)
     count = sum(row["count"] for row in chosen)
     for name in ("crashed", "hung", "memory", "wrong"):
-        yield Claim(f"of {count} mutated streams: {name}", float(sum(row.get(name, 0) for row in chosen)), 0.0)
+        value = float(sum(row.get(name, 0) for row in chosen)) if chosen else None
+        yield Claim(f"of {count} mutated streams: {name}", value, 0.0)
 
 
 def _high(name: str, value: float | None, floor: float, goal: float | None = None) -> Claim:

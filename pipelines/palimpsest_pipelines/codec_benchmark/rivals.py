@@ -138,13 +138,14 @@ def smallest_bounded(values: NDArray[np.generic], name: str, bound: float, *, ro
         raise UsageError("no such rival", got=name, wanted=", ".join(BOUNDED))
     allowed = bound + ROUNDING if rounds else bound
     exact = np.asarray(values, np.float64)
+    rounding_error = float(np.spacing(np.float32(np.abs(exact).max())))  # they compute in float32
     sizes = []
     for layout in _layouts(values):
         size, decoded = _bounded(name)(layout, allowed)
         back = decoded.reshape(layout.shape)
         back = back if layout.shape == values.shape else np.moveaxis(back, 2, 0)
         back = np.rint(back) if rounds else back
-        if np.abs(back.astype(np.float64) - exact).max() <= bound * (1 + 1e-6):
+        if np.abs(back.astype(np.float64) - exact).max() <= bound + rounding_error:
             sizes.append(size)
     if not sizes:
         raise UsageError("the rival did not keep its own bound", where=name, wanted=bound)
