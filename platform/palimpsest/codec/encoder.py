@@ -22,6 +22,7 @@ from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
 from palimpsest.codec.models import load_model
 from palimpsest.codec.sampling import (
+    as_float32,
     filled_spectra,
     is_hollow,
     is_void,
@@ -31,11 +32,11 @@ from palimpsest.codec.sampling import (
 )
 from palimpsest.codec.stream import HASH, LABELS, pack
 from palimpsest.codec.tile import TileCoder, level_count
-from palimpsest.codec.tiling import WHOLE, allowed_workers, in_order, tile_side
+from palimpsest.codec.tiling import SMALLEST_SIDE, WHOLE, allowed_workers, in_order, tile_side
 from palimpsest.codec.weighing import band_weights, gain_steps
 from palimpsest.cubes.mapped import KEPT_BYTES, forget
 from palimpsest.cubes.window import Window, tiles
-from palimpsest.errors import CubeRefused, PromiseBroken, UsageError
+from palimpsest.errors import PromiseBroken, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -336,7 +337,7 @@ def encode(
     """
     _check(cube, settings, judge)
     if settings.mode == "lossless" and cube.data.dtype == np.float64:
-        cube = _as_float32(cube)
+        cube = as_float32(cube)
     encoder = Encoder(cube, settings, importance)
     if settings.keep_labels:
         from palimpsest.codec.label_loop import encode_keeping_labels
@@ -346,6 +347,9 @@ def encode(
     else:
         kept = None
         encoding = _exactly(encoder) if settings.mode in EXACT_MODES else encoder.at_rate(settings.bpppc or 0.0)
+    if not header.is_plausible(cube.shape, encoder.side, len(encoding.data)):
+        # So little in so many bands that a reader would not believe it of one tile.
+        return encode(cube, replace(settings, tile=SMALLEST_SIDE), importance, judge, out)
     report = _report(encoder, encoding, kept)
     if out is not None:
         write_bytes(Path(out), encoding.data)
@@ -361,16 +365,6 @@ def _check(cube: Cube, settings: EncodeSettings, judge: LabelJudge | None) -> No
         raise UsageError("labels are kept in rate mode and by a judge", got=settings.mode, wanted="--bpppc or nothing")
     if settings.mode == "bound" and settings.max_error == 0 and not cube.is_integer:
         raise UsageError("a bound of zero on floating-point values", got=0, wanted="--lossless")
-
-
-def _as_float32(cube: Cube) -> Cube:
-    narrow = np.asarray(cube.data).astype(np.float32)
-    if not np.array_equal(narrow.astype(np.float64), np.asarray(cube.data), equal_nan=True):
-        raise CubeRefused(
-            "float64 values that float32 cannot hold", where=cube.name, got="float64",
-            wanted="--max-error with a bound, or a cube of float32",
-        )
-    return cube.with_data(narrow, "stored as float32, which holds every value exactly")
 
 
 def _exactly(encoder: Encoder) -> Encoding:

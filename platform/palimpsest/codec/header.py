@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 NANOMETRE_UNIT = 1000  # band centres and widths are kept in picometres
 MOST_BANDS = 1 << 16
-FREE_VOXELS = 1 << 26  # decoded without asking; beyond it a stream must be of plausible size
-VOXELS_A_BYTE = 1 << 16
+FREE_VOXELS = 1 << 23  # of a tile, decoded without asking; beyond it a stream must be of plausible size
+VOXELS_A_BYTE = 1 << 12
+LARGEST_TILE = 1 << 26
+LARGEST_BASIS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +144,17 @@ def checked_plan(stream: container.Stream) -> Plan:
         bound = None if head.get("max_error") is None else float(head["max_error"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise StreamCorrupt("head lacks what every stream has", where=stream.path, got=error) from error
-    voxels = shape.voxels
-    plausible = max(FREE_VOXELS, stream.size * VOXELS_A_BYTE)
     sane = (
-        min(shape) >= 1 and shape.bands <= MOST_BANDS and voxels <= plausible and 8 <= tile <= 1 << 14
-        and dtype in STORED_DTYPES and mode in ("rate", "bound", "lossless") and 0 < quantum < math.inf
+        min(shape) >= 1 and shape.bands <= MOST_BANDS and 8 <= tile <= 1 << 14 and dtype in STORED_DTYPES
+        and mode in ("rate", "bound", "lossless") and 0 < quantum < math.inf
     )
-    if not sane:
+    if not (sane and is_plausible(shape, tile, stream.actual)):
         raise StreamCorrupt("absurd head", where=stream.path, got=f"{tuple(shape)} {dtype} {mode}, tile {tile}")
+    count = -(-shape.rows // tile) * -(-shape.cols // tile)
+    if count != len(stream.tile_hashes):
+        raise StreamCorrupt("tiles do not fit the cube", where=stream.path, got=len(stream.tile_hashes), wanted=count)
     sampling = Sampling(dtype, quantum)
     windows = tuple(tiles(shape.rows, shape.cols, tile))
-    if len(windows) != len(stream.tile_hashes):
-        raise StreamCorrupt("tiles do not fit the cube", where=stream.path, got=len(stream.tile_hashes))
     exact = None
     if mode == "lossless":
         exact = 0
@@ -161,6 +162,12 @@ def checked_plan(stream: container.Stream) -> Plan:
         exact = max(0, math.floor(bound / quantum - (0.5 if sampling.is_float else 0.0)))
     levels = level_count(min(shape.rows, tile), min(shape.cols, tile))
     return Plan(shape, mode, tile, sampling, nodata, windows, levels, exact)
+
+
+def is_plausible(shape: CubeShape, tile: int, size: int) -> bool:
+    """Whether a file of ``size`` bytes may hold tiles of this side: memory is taken for a tile before it is decoded."""
+    voxels = min(shape.rows, tile) * min(shape.cols, tile) * shape.bands
+    return voxels <= min(LARGEST_TILE, max(FREE_VOXELS, size * VOXELS_A_BYTE))
 
 
 def read_bands(stream: container.Stream, count: int) -> BandTable:
@@ -181,7 +188,7 @@ def read_spectral(stream: container.Stream, bands: int) -> SpectralLevel:
         step, fraction_bits = float(head["step"]), int(head["fraction_bits"])
     except (KeyError, TypeError, ValueError) as error:
         raise StreamCorrupt("head lacks the spectral level", where=stream.path, got=error) from error
-    if not 1 <= components <= bands:
+    if not 1 <= components <= min(bands, LARGEST_BASIS // bands):
         raise StreamCorrupt("absurd number of components", where=stream.path, got=components, wanted=f"1 to {bands}")
     parts = _unpack_parts(data, 5)
     mean = (decode_table(parts[0], (1, bands), order=1)[0] << 16) + decode_table(parts[1], (1, bands), order=1)[0]

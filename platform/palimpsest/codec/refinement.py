@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COUNT = struct.Struct("<I")
+MOST_FLAGS = 1 << 22  # labels times bands
+FREE_PIXELS, PIXELS_A_BYTE = 1 << 22, 1 << 14  # a label map with more pixels must be of plausible size
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,8 @@ def unpack_labels(
     if len(data) < _COUNT.size:
         raise StreamCorrupt("label map is cut", got=len(data))
     (count,) = _COUNT.unpack_from(data)
-    if not 1 <= count <= 4096:
-        raise StreamCorrupt("absurd number of labels", got=count)
+    if not 1 <= count <= min(4096, MOST_FLAGS // bands) or rows * cols > max(FREE_PIXELS, len(data) * PIXELS_A_BYTE):
+        raise StreamCorrupt("absurd label map", got=f"{count} labels of {rows} x {cols} pixels in {len(data)} bytes")
     decoder = ChunkDecoder(MixerState.neutral(), data[_COUNT.size :])
     labels = decoder.read((1, rows, cols), level=5)[0]
     bands_of = np.cumsum(decoder.read((1, count, bands), level=4)[0], axis=1) > 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import Reason
+from palimpsest.errors import CubeRefused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,6 +73,21 @@ def sampling_of(cube: Cube, largest: float, max_error: float | None) -> Sampling
     if max_error is not None and max_error > 0:
         quantum = 2.0 ** math.floor(math.log2(max_error / 4))
     return Sampling(cube.data.dtype.name, quantum)
+
+
+def as_float32(cube: Cube) -> Cube:
+    """A float64 cube as float32, where that loses nothing.
+
+    Raises:
+        CubeRefused: it would.
+    """
+    narrow = np.asarray(cube.data).astype(np.float32)
+    if not np.array_equal(narrow.astype(np.float64), np.asarray(cube.data), equal_nan=True):
+        raise CubeRefused(
+            "float64 values that float32 cannot hold", where=cube.name, got="float64",
+            wanted="--max-error with a bound, or a cube of float32",
+        )
+    return cube.with_data(narrow, "stored as float32, which holds every value exactly")
 
 
 def voxel_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:

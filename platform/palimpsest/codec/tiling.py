@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 WHOLE = 512  # side of a tile in cubes that are one tile; as a limit, of any tile
 WHOLE_PIXELS = 1 << 15  # cubes of at most this many pixels are one tile, or tiles of WHOLE
-SIDES = (256, 192, 128, 96, 64, 48, 32)
+SIDES = (256, 192, 128, 96, 64, 48, 32, 16, 8)
+SHORTEST = 32  # below it tiles know too little; shorter ones are for cubes of thousands of bands
+SMALLEST_SIDE = 8
 TILE_BITS = 1 << 18
+TILE_VOXELS = 1 << 23  # of a tile, so that any machine can hold some
 EXACT_SIDE = 256  # each tile of the exact layer sends its own predictor, which small tiles do not earn back
 
 T = TypeVar("T")
@@ -38,10 +41,9 @@ def tile_side(rows: int, cols: int, bands: int, bpppc: float | None) -> int:
     """
     if rows * cols <= WHOLE_PIXELS:
         return WHOLE
-    if bpppc is None:
-        return EXACT_SIDE
-    wanted = math.sqrt(TILE_BITS / (bpppc * bands))
-    return next((side for side in SIDES if side <= wanted), SIDES[-1])
+    wanted = EXACT_SIDE if bpppc is None else max(SHORTEST, math.sqrt(TILE_BITS / (bpppc * bands)))
+    largest = math.sqrt(TILE_VOXELS / bands)
+    return next((side for side in SIDES if side <= min(wanted, largest)), SMALLEST_SIDE)
 
 
 def allowed_workers() -> int:
