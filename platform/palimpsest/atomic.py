@@ -16,6 +16,29 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def fresh_beside(path: Path) -> Iterator[Path]:
+    """A fresh path in the same folder and with the same name and suffixes; whatever is still there in the end goes.
+
+    Raises:
+        NotWritten: no such folder, not allowed, or the disk is full.
+    """
+    try:
+        holder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
+    except OSError as error:
+        raise NotWritten("cannot write there", where=path, got=error.strerror) from error
+    try:
+        yield holder / path.name
+    except NotWritten:
+        raise
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(holder)):
+            raise  # about another file than ours
+        raise NotWritten("cannot be written", where=path, got=error.strerror or error) from error
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A fresh path in the same folder and with the same suffixes; becomes ``path`` when the block ends well.
 
@@ -26,24 +49,24 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         NotWritten: no such folder, not allowed, a folder is in the way, or the disk is full.
     """
-    try:
-        holder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=path.parent))
-    except OSError as error:
-        raise NotWritten("cannot write there", where=path, got=error.strerror) from error
-    try:
-        fresh = holder / path.name
+    with fresh_beside(path) as fresh:
         yield fresh
         if fresh.is_dir() and path.is_dir():
-            path.rename(holder / ".older")  # rename() does not replace a folder that is not empty
+            path.rename(fresh.parent / ".older")  # rename() does not replace a folder that is not empty
         fresh.replace(path)
-    except NotWritten:
-        raise
-    except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(holder)):
-            raise  # about another file than ours
-        raise NotWritten("cannot be written", where=path, got=error.strerror or error) from error
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+
+
+def appear(fresh: Path, path: Path) -> bool:
+    """Give a finished file its final name, unless something has that name by now; whether it was given."""
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        fresh.replace(path)
+    return True
 
 
 def settle(path: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
 BUSY_TIMEOUT_MS = 15_000
+PORTABLE_TIMEOUT_MS = 600_000  # one transaction writes a whole restoration of a large cube
 _WRITER = "palimpsest_writer"
 
 
@@ -72,7 +73,8 @@ class Database:
         def _prepare(connection: Any, record: object) -> None:  # noqa: ANN401 - the driver's own type
             connection.isolation_level = None  # we say BEGIN ourselves
             cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            timeout = PORTABLE_TIMEOUT_MS if is_portable and not is_read_only else BUSY_TIMEOUT_MS
+            cursor.execute(f"PRAGMA busy_timeout={timeout}")
             if is_read_only:
                 cursor.execute("PRAGMA query_only=ON")
             else:

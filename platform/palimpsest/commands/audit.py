@@ -19,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--head", type=Path, metavar="FILE", help="a head kept elsewhere, which the log must grow from")
     verify.add_argument("--public-key", default="", metavar="HEX", help="the Ed25519 key that must have signed it")
     verify.add_argument("--recompute", action="store_true", help="restore again, and say how well it agrees")
+    verify.add_argument("--restoration", default="", metavar="ID", help="which one to make again; default: the latest")
     verify.add_argument("--input", type=Path, metavar="FILE", help="the stream or cube, for --recompute")
     verify.add_argument("--restored", type=Path, metavar="FILE", help="the kept result, for --recompute elsewhere")
     verify.add_argument("--knowledge", metavar="RELEASE", help="the release of the record, for --recompute elsewhere")
@@ -49,7 +50,7 @@ def _verify(options: argparse.Namespace) -> int:
 
         found |= repeat(
             options.path, input_path=options.input, restored_path=options.restored,
-            recompute=partial(restore_again, release=options.knowledge),
+            recompute=partial(restore_again, release=options.knowledge), which=options.restoration,
         )
     print_result({"verified": True, **found}, as_json=options.json)
     return 0

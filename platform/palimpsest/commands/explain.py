@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("provenance", type=Path, help="a file of `palimpsest restore --provenance`")
     parser.add_argument("--pixel", required=True, metavar="R,C", help="row and column, 0-based")
     parser.add_argument("--band-nm", type=float, metavar="NM", help="only the band nearest to this wavelength")
+    parser.add_argument("--restoration", default="", metavar="ID", help="or name of the cube; the latest by default")
     parser.add_argument("--input", type=Path, metavar="FILE", help="the stream or cube, where it no longer lies there")
     parser.add_argument("--knowledge", metavar="RELEASE", help="the release of the record, where it lies elsewhere now")
     add_json(parser)
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     row, col = _pixel(options.pixel)
     told = explain(
         options.provenance, row, col, options.band_nm, input_path=options.input,
-        recompute=partial(restore_again, release=options.knowledge),
+        recompute=partial(restore_again, release=options.knowledge), which=options.restoration,
     ).to_dict()
     if options.json:
         print_result(told, as_json=True)

@@ -20,7 +20,7 @@ from palimpsest.cubes.bands import Reason
 from palimpsest.cubes.window import Window
 from palimpsest.errors import CubeRefused, EvidenceBroken, FormatError, MissingWavelengths, UnknownTerm
 from palimpsest.provenance.explanation import Acted, BandExplanation, Explanation
-from palimpsest.provenance.inputs import check_input, open_input
+from palimpsest.provenance.inputs import check_input, open_input, recorded
 from palimpsest.provenance.layers import unpack, unpack_columns, widths_of
 from palimpsest.provenance.record import TRUST_STEPS
 from palimpsest.provenance.tiling import parts_sha256, values_sha256
@@ -64,7 +64,7 @@ _NOTHING = _Exact((), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0
 
 def explain(
     path: Path, row: int, col: int, band_nm: float | None = None, input_path: Path | None = None,
-    recompute: Recompute | None = None,
+    recompute: Recompute | None = None, which: str = "",
 ) -> Explanation:
     """Explain a pixel from a provenance file.
 
@@ -75,21 +75,21 @@ def explain(
         band_nm: only the band nearest to this wavelength.
         input_path: the stream or cube, where it does not lie where it lay.
         recompute: how to restore again where contributions were not stored in full.
+        which: id of the restoration, or name of the cube; the latest when left out.
 
     Raises:
         CubeRefused: no such pixel or band.
-        FormatError: not a provenance file, or the input is not there and the contributions are not stored in full.
+        FormatError: not a provenance file, no such restoration in it, or the input is not there and the contributions
+            are not stored in full.
         EvidenceBroken: stored hashes do not agree.
     """
     database = open_file(path)
     try:
         with database.reading() as session:
-            found = session.scalars(select(RestorationRow).order_by(RestorationRow.created)).all()
-            if not found:
-                raise FormatError("no restoration in this file", where=path)
-            told = found[-1].input_path
+            record = recorded(session, path, which)
+            told = record.input_path
             source = input_path or (Path(told) if told and Path(told).exists() else None)
-            return explain_pixel(session, found[-1].id, row, col, band_nm, input_path=source, recompute=recompute)
+            return explain_pixel(session, record.id, row, col, band_nm, input_path=source, recompute=recompute)
     finally:
         database.close()
 

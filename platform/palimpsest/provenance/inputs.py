@@ -1,17 +1,42 @@
-"""The cube that a restoration was given: decoded from its stream, or read as it is."""
+"""Which restoration of a file is asked about, and the cube that it was given: decoded from its stream, or as read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
+from palimpsest.catalogue.tables import RestorationRow
 from palimpsest.errors import EvidenceBroken, FormatError
 from palimpsest.provenance.tiling import values_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from palimpsest.catalogue.tables import RestorationRow
+    from sqlalchemy.orm import Session
+
     from palimpsest.cubes import Cube
+
+
+def recorded(session: Session, path: Path, which: str = "") -> RestorationRow:
+    """A restoration of a provenance file.
+
+    Args:
+        session: on that file.
+        path: of it, for messages.
+        which: its id, or the name of its cube; the latest one when left out, and of several of one name.
+
+    Raises:
+        FormatError: the file has no such restoration.
+    """
+    rows = session.scalars(select(RestorationRow).order_by(RestorationRow.created, RestorationRow.id)).all()
+    found = [row for row in rows if which in ("", row.id, row.name)]
+    if not found:
+        raise FormatError(
+            "no such restoration in this file", where=path, got=which or "none",
+            wanted=", ".join(f"{row.id} ({row.name})" for row in rows[:8]) or "a file of `restore --provenance`",
+        )
+    return found[-1]
 
 
 def open_input(path: Path) -> Cube:

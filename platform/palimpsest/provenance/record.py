@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from palimpsest import __version__
-from palimpsest.atomic import replacing
+from palimpsest.atomic import appear, fresh_beside
 from palimpsest.catalogue.blobs import file_sha256
-from palimpsest.catalogue.database import Database
+from palimpsest.catalogue.database import Database, open_file
 from palimpsest.catalogue.migrate import upgrade
 from palimpsest.catalogue.tables import (
     DecisionRow,
@@ -40,7 +40,7 @@ from palimpsest.provenance.tiling import decision_sets, parts_sha256, tiled, val
 from palimpsest.restoration.result import FULL_TRUST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from numpy.typing import NDArray
@@ -98,8 +98,8 @@ def write_provenance(
 
     Args:
         restoration: what was done.
-        target: a file to make (SQLite with the catalogue's own tables; replaced whole), or a session of
-            ``Database.writing()``.
+        target: a provenance file (SQLite with the catalogue's own tables), made where there is none and added to where
+            there is one, or a session of ``Database.writing()``.
         origin: the stream or cube it was made from.
         full: store every exact contribution too, so that nothing needs recomputing.
         tile: pixels along a tile's side.
@@ -113,21 +113,47 @@ def write_provenance(
 
     Raises:
         PromiseBroken: the contributions do not add up to restored minus decoded.
+        FormatError: the file that is there is none of ours; it is left as it is.
     """
     if not restoration.is_exact():
         raise PromiseBroken("contributions do not add up to restored minus decoded", where=restoration.decoded.name)
     if isinstance(target, Session):
         return _write(restoration, target, origin, full, tile, (job_id, output_artifact, actor, key))
-    key = key or _own_key()
-    with replacing(target) as fresh:
+    circumstances = (job_id, output_artifact, actor, key or _own_key())
+
+    def write(session: Session) -> str:
+        return _write(restoration, session, origin, full, tile, circumstances)
+
+    return _added(target, write) if target.exists() else _made(target, write)
+
+
+def _made(target: Path, write: Callable[[Session], str]) -> str:
+    """A new file appears whole or not at all; where another writer made one meanwhile, that one is added to."""
+    with fresh_beside(target) as fresh:
         url = f"sqlite:///{fresh}"
         upgrade(url, is_portable=True)
         database = Database(url, is_portable=True)
         try:
             with database.writing() as session:
-                return _write(restoration, session, origin, full, tile, (job_id, output_artifact, actor, key))
+                name = write(session)
         finally:
             database.close()
+        if appear(fresh, target):
+            return name
+    return _added(target, write)
+
+
+def _added(target: Path, write: Callable[[Session], str]) -> str:
+    """One transaction on a file that is there: writers wait for each other, and one that is killed leaves no trace."""
+    open_file(target).close()  # refuses a file that is none of ours before anything is done to it
+    url = f"sqlite:///{target}"
+    upgrade(url, is_portable=True)
+    database = Database(url, is_portable=True)
+    try:
+        with database.writing() as session:
+            return write(session)
+    finally:
+        database.close()
 
 
 def _own_key() -> Ed25519PrivateKey | None:

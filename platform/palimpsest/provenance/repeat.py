@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from palimpsest.catalogue.database import open_file
 from palimpsest.catalogue.tables import ProvenanceTile, RestorationRow
-from palimpsest.errors import EvidenceBroken, FormatError
-from palimpsest.provenance.inputs import check_input, open_input
+from palimpsest.errors import EvidenceBroken
+from palimpsest.provenance.inputs import check_input, open_input, recorded
 from palimpsest.provenance.recompute import restore_again
 from palimpsest.provenance.tiling import parts_sha256, tiled, values_sha256
 
@@ -31,7 +31,7 @@ WITHIN_A_STEP = "within one stored step"
 
 def repeat(
     path: Path, *, input_path: Path | None = None, restored_path: Path | None = None,
-    recompute: Callable[[Cube, RestorationRow], Restoration] = restore_again,
+    recompute: Callable[[Cube, RestorationRow], Restoration] = restore_again, which: str = "",
 ) -> dict[str, object]:
     """Restore again and compare every tile with its stored hash.
 
@@ -40,6 +40,7 @@ def repeat(
         input_path: the stream or cube, where it no longer lies where it lay.
         restored_path: the restored cube that was kept; needed where hashes differ.
         recompute: how to restore again.
+        which: id of the restoration, or name of the cube; the latest when left out.
 
     Returns:
         ``{tiles, identical_tiles, agreement, largest_difference}``; the difference in stored units.
@@ -51,9 +52,7 @@ def repeat(
     database = open_file(path)
     try:
         with database.reading() as session:
-            record = session.scalars(select(RestorationRow).order_by(RestorationRow.created.desc())).first()
-            if record is None:
-                raise FormatError("no restoration in this file", where=path)
+            record = recorded(session, path, which)
             source = input_path or Path(record.input_path)
             cube = open_input(source)
             check_input(cube, record, source)
