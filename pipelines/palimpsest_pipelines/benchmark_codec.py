@@ -2,7 +2,7 @@
 
 Parts, each a module of ``codec_benchmark``: distortion (rate, PSNR and spectral angle against PCA + JPEG 2000, with the
 ablation), semantics (labels, feature depths and positions by an outside judge), labels (``--keep labels``), lossless
-(against CCSDS-123), bound (against SZ3, SPERR and LERC), speed, scale, access, hostile (mutated streams). Every
+(against CCSDS-123), bound (against SZ3, SPERR and LERC), speed, scale, access, tiles, hostile (mutated streams). Every
 measurement is one JSON line; a run that was stopped goes on where it was. Indian Pines and GatorSense are measured with
 models that did not see them.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from palimpsest_pipelines.codec_benchmark.scenes import Scene
 
 SCENE_PARTS = ("distortion", "semantics", "labels", "lossless", "bound")
-OTHER_PARTS = ("speed", "scale", "access", "hostile")
+OTHER_PARTS = ("speed", "scale", "access", "tiles", "hostile")
 PARTS = (*SCENE_PARTS, *OTHER_PARTS)
 
 
@@ -117,7 +117,7 @@ def _measure(
 
 def _measure_once(plan: Plan, ledger: Ledger) -> None:
     """What hangs on no scene of the user's."""
-    if set(plan.parts) & {"speed", "scale", "access"}:
+    if set(plan.parts) & {"speed", "scale", "access", "tiles"}:
         scene = speed.timed_scene(plan.timed_side)
         if "speed" in plan.parts:
             speed.measure(scene, ledger, plan.rivals)
@@ -125,6 +125,8 @@ def _measure_once(plan: Plan, ledger: Ledger) -> None:
             speed.measure_scale(scene, ledger, plan.gigabytes)
         if "access" in plan.parts:
             access.measure(scene, ledger)
+        if "tiles" in plan.parts:
+            access.measure_tiles(scene, ledger)
     if "hostile" in plan.parts:
         mutations.measure(ledger, plan.mutations)
 

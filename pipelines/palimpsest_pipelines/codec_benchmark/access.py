@@ -1,6 +1,6 @@
-"""Random access: bytes and milliseconds for one pixel's spectrum, and the share of the file that a first look takes.
+"""Random access and tiles: bytes and milliseconds for one pixel, the price of a first look, and what tiles cost.
 
-Bytes are those that the process reads, by the operating system's own count where it keeps one (Linux).
+The stream is open and the process warm; pixels lie in different tiles, so none is found decoded already.
 """
 
 from __future__ import annotations
@@ -16,62 +16,73 @@ from palimpsest_pipelines.codec_benchmark.ledger import own_code
 from palimpsest_pipelines.codec_benchmark.speed import BPPPC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from palimpsest_pipelines.codec_benchmark.ledger import Ledger
     from palimpsest_pipelines.codec_benchmark.scenes import Scene
 
-PART = "access"
-PIXELS = 7
-COUNTER = Path("/proc/self/io")
+ACCESS, TILES = "access", "tiles"
+PIXELS = 9
+TILE_RATES = (0.1, 0.2, 0.4, 0.8)
+CHOSEN, ONE_TILE = "tile by rate", "one tile"
+LARGEST_TILE = 512
 
 
 def measure(scene: Scene, ledger: Ledger) -> None:
-    """Of one stream at 0.5 bpppc."""
-    ledger.measured(scene, PART, "strength=0", {"asked": BPPPC}, own_code(), lambda: _access(scene))
+    """Pixels and the first level of one stream at 0.5 bpppc."""
+    ledger.measured(scene, ACCESS, "strength=0", {"asked": BPPPC}, own_code(), lambda: _access(scene))
+
+
+def measure_tiles(scene: Scene, ledger: Ledger) -> None:
+    """Curves of one scene in tiles of the size that the encoder chooses, and in one tile."""
+    for rate in TILE_RATES:
+        for subject, tile in ((CHOSEN, 0), (ONE_TILE, LARGEST_TILE)):
+            ledger.measured(
+                scene, TILES, subject, {"asked": rate}, own_code(),
+                lambda rate=rate, tile=tile: _tiled(scene, rate, tile),  # type: ignore[misc] # bound now
+            )
+
+
+def _tiled(scene: Scene, rate: float, tile: int) -> dict[str, object]:
+    from palimpsest.codec.contract import EncodeSettings
+    from palimpsest.codec.encoder import encode
+
+    # Decoding is not needed: the encoder reports what its stream decodes to, and tests hold it to that.
+    settings = EncodeSettings(bpppc=rate, strength=0.0, model=scene.model, tile=tile)
+    report = encode(scene.cube, settings)
+    return {"bpppc": report.bpppc, "psnr_db": report.psnr_db}
 
 
 def _access(scene: Scene) -> dict[str, object]:
     from palimpsest.codec.contract import EncodeSettings
-    from palimpsest.codec.decoder import decode
     from palimpsest.codec.encoder import encode
-    from palimpsest.codec.stream import LEVEL0, open_stream
-    from palimpsest.cubes import Window
+    from palimpsest.codec.reader import open_stream
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.plm"
         size = encode(scene.cube, EncodeSettings(bpppc=BPPPC, strength=0.0, model=scene.model), out=path).size
-        whole = np.asarray(decode(path).data)
-        rng = np.random.default_rng(0)
-        times, read, are_right = [], [], True
-        for _ in range(PIXELS):
-            row, col = (int(rng.integers(n)) for n in whole.shape[1:])
-            seconds, count, pixel = _counted(lambda at=(row, col): np.asarray(  # type: ignore[misc] # bound now
-                decode(path, window=Window(at[0], at[0] + 1, at[1], at[1] + 1)).data
-            ))
-            are_right &= bool(np.array_equal(pixel[:, 0, 0], whole[:, row, col]))
-            times.append(seconds)
-            read.append(count)
-        sections = open_stream(path).sections
-        levels = 1 + max(kind - LEVEL0 for kind, _ in sections if kind - LEVEL0 < 30)
-        seconds, first, _ = _counted(lambda: np.asarray(decode(path, level=levels - 1).data))
+        with open_stream(path) as stream:
+            whole = np.asarray(stream.cube().data)
+            side = stream.plan.tile
+        times, work, read, are_right = [], [], [], True
+        with open_stream(path, cache_bytes=0) as stream:
+            for row, col in _pixels(whole.shape[1], whole.shape[2]):
+                before, start, begun = stream.bytes_read, time.perf_counter(), time.process_time()
+                pixel = stream.spectrum(row, col)
+                times.append(time.perf_counter() - start)
+                work.append(time.process_time() - begun)
+                read.append(stream.bytes_read - before)
+                are_right &= bool(np.array_equal(pixel, whole[:, row, col]))
+        with open_stream(path) as stream:
+            start = time.perf_counter()
+            stream.level(stream.levels)
+            seconds, first, levels = time.perf_counter() - start, stream.bytes_read, stream.levels
     return {
-        "bytes": size, "pixel_ms": 1e3 * float(np.median(times)), "pixel_share": float(np.median(read)) / size,
-        "is_right": are_right, "levels": levels, "first_level_share": first / size, "first_level_ms": 1e3 * seconds,
+        "bytes": size, "tile": side, "levels": levels + 1, "is_right": are_right, "pixel_share": max(read) / size,
+        "pixel_ms": 1e3 * float(np.median(times)), "pixel_cpu_ms": 1e3 * float(np.median(work)),
+        "first_level_share": first / size, "first_level_ms": 1e3 * seconds,
     }
 
 
-def _counted(work: Callable[[], np.ndarray]) -> tuple[float, float, np.ndarray]:
-    """Seconds, bytes read (NaN where nobody counts), and what came out."""
-    before, start = bytes_read(), time.perf_counter()
-    out = work()
-    seconds = time.perf_counter() - start
-    return seconds, bytes_read() - before, out
-
-
-def bytes_read() -> float:
-    """Bytes that this process has read so far; NaN where the system does not tell."""
-    if not COUNTER.exists():
-        return float("nan")
-    fields = dict(line.split(": ") for line in COUNTER.read_text().splitlines())
-    return float(fields["rchar"])
+def _pixels(rows: int, cols: int) -> list[tuple[int, int]]:
+    """Along a diagonal and back, so that neighbours in the list lie in different tiles; the first one warms up."""
+    rng = np.random.default_rng(0)
+    return [(0, 0), *((int(r * rows), int(c * cols)) for r, c in rng.random((PIXELS, 2)))]

@@ -9,7 +9,7 @@ import numpy as np
 
 from palimpsest.errors import UsageError
 from palimpsest.measure import RatioAtEqualRate, bd_rate, ratio_at_equal_rate
-from palimpsest_pipelines.codec_benchmark import distortion, exact, semantics
+from palimpsest_pipelines.codec_benchmark import access, distortion, exact, semantics
 from palimpsest_pipelines.codec_benchmark.rivals import BOUNDED, PCA_JPEG2000
 
 if TYPE_CHECKING:
@@ -120,6 +120,16 @@ def bound_ratios(rows: Sequence[Row], *, rounding: bool) -> dict[tuple[str, floa
         for row in chosen
         if row["subject"] == exact.OURS and (at := (row["scene"], row["max_error"])) in best
     }
+
+
+def tile_cost(rows: Sequence[Row]) -> float | None:
+    """BD-rate of tiles of the chosen size against one tile, percent; None where either was not measured."""
+    lines: dict[str, list[Point]] = {}
+    for row in rows_of(rows, access.TILES):
+        lines.setdefault(row["subject"], []).append((row["bpppc"], row["psnr_db"]))
+    if not {access.CHOSEN, access.ONE_TILE} <= set(lines):
+        return None
+    return bd_rate(lines[access.ONE_TILE], lines[access.CHOSEN])
 
 
 def rows_of(rows: Sequence[Row], part: str) -> list[Row]:

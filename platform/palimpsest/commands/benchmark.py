@@ -35,6 +35,7 @@ def _configure_codec(codec: argparse.ArgumentParser) -> None:
     codec.add_argument("--strengths", type=float, nargs="+", default=[0.0], help="of the rate-distortion curves")
     codec.add_argument("--ablation", action="store_true", help="also with nothing trained, and with CDF 9/7 levels")
     codec.add_argument("--levels", action="store_true", help="also without each trained level")
+    codec.add_argument("--timed-side", type=int, default=512, help="rows and columns of the made scene that is timed")
     codec.add_argument("--gigabytes", type=float, nargs="+", default=[0.1, 0.4], help="sizes of the part 'scale'")
     codec.add_argument("--mutations", type=int, default=20_000, help="streams to damage")
     codec.add_argument("--out", type=Path, default=Path("palimpsest-benchmark.jsonl"), help="results as JSON lines")
@@ -53,8 +54,9 @@ def run(options: argparse.Namespace) -> int:
             scenes=tuple(options.scenes), only=tuple(options.only or ()),
             parts=tuple(options.parts or benchmark_codec.PARTS), rivals=options.rivals, made=options.made,
             rates=tuple(options.rates), strengths=tuple(options.strengths), ablation=options.ablation,
-            levels=options.levels, gigabytes=tuple(options.gigabytes), mutations=options.mutations,
-            lines=options.out, fresh=options.fresh, pictures=options.pictures, tables=options.tables,
+            levels=options.levels, timed_side=options.timed_side, gigabytes=tuple(options.gigabytes),
+            mutations=options.mutations, lines=options.out, fresh=options.fresh, pictures=options.pictures,
+            tables=options.tables,
         )
         table: dict[str, object] = dict(benchmark_codec.run(plan, note))
     else:
