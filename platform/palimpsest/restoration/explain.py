@@ -15,6 +15,8 @@ from palimpsest.errors import CubeRefused, MissingWavelengths
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, Restoration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import Material, Rule
@@ -25,6 +27,9 @@ SENTENCES = {
     "interpolation.pchip": "A monotone cubic through this pixel's usable bands.",
     "correlation.low_rank": "What the scene's other pixels show in this band when their other bands look like this.",
     "correlation.group": "What other cubes of the same place show here, brought to this cube's light.",
+    "correlation.denoise": "What the scene's own factors and its similar places show here once the noise is taken off; "
+    "what stands out of the noise was kept.",
+    "stripe.offset": "This column of the detector read too much or too little by a constant in this band: taken off.",
     "library.residual": "What the library mixture leaves over in the neighbouring bands, carried on smoothly.",
     "rounding": "Rounding to the step of the stored type.",
     "clipping": "The stored type cannot hold a value beyond its range.",
@@ -37,16 +42,18 @@ class Ledger:
 
     Args:
         voxels: number of voxels of the cube: decides how wide indices must be.
+        told: sentences of this restoration's own sources, by source; the others have :data:`SENTENCES`.
     """
 
     voxels: int
+    told: Mapping[str, str] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     contributions: list[Contribution] = field(default_factory=list)
     _number: dict[Decision, int] = field(default_factory=dict)
 
     def source(self, name: str) -> int:
         """The decision of a source that is neither a rule nor a material."""
-        return self._enter(Decision(name, SENTENCES[name]))
+        return self._enter(Decision(name, self.told.get(name) or SENTENCES[name]))
 
     def material(self, material: Material) -> int:
         """The decision of a library material."""

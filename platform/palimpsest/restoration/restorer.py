@@ -27,23 +27,23 @@ from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, View, to_repair, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-
-    Companion = Callable[[View], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+    from palimpsest.restoration.together import Companions
 
 WINDOW_PIXELS = 4096
+_MOST_ODDS = 999.0
 
 
 def restore(
     cube: Cube, *, knowledge: KnowledgeBase | None, mask: NDArray[np.bool_] | None = None,
     weights: str | Path | Integrator | None = None, parts_left_out: Collection[str] = (), edges: bool = True,
     is_decoded: bool = False, infer_opaque: bool = False, relatives: Sequence[View] = (),
-    companion: Companion | None = None,
+    companion: Companions | None = None,
 ) -> Restoration:
     """The cube with its damaged voxels restored, and why.
 
@@ -69,12 +69,12 @@ def restore(
     network = weights if isinstance(weights, Integrator) else load(weights)
     with one_thread():
         seen = study(
-            cube, reasons, knowledge, left_out=parts_left_out, relatives=relatives, companion=companion,
-            infer_opaque=infer_opaque,
+            cube, reasons, knowledge, left_out=parts_left_out, relatives=relatives, infer_opaque=infer_opaque
         )
         if seen.context is None:
             return _untouched(cube, reasons, is_decoded)
-        table, widths = judge(seen, network, edges=edges, left_out=parts_left_out)
+        others = None if companion is None else companion.variance
+        table, widths = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
         constrained = knowledge if "rule_constrainer" not in parts_left_out else None
         grounds = _Grounds(knowledge, constrained, network, is_decoded, infer_opaque, companion)
         return _assemble(cube, reasons, seen, table, widths, grounds)
@@ -97,9 +97,18 @@ def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
 
 
 def judge(
-    seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = ()
+    seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = (),
+    others: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Trust and interval of a studied scene.
+
+    Args:
+        seen: the scene.
+        network: whom to ask.
+        edges: False removes the edges of the graph.
+        left_out: parts of the integrator to do without.
+        others: squared error to expect of what other cubes of the place say, ``(band,)``; infinite where they are
+            silent, None where there are none.
 
     Returns:
         Weights ``(group, band, source)`` and half widths of the 90 % interval, scaled, ``(group, band)``; zero in bands
@@ -110,22 +119,18 @@ def judge(
     context = seen.context
     if context is None:
         raise UsageError("nothing to judge", got="a scene without damage")
-    grouped = context.speaks[:, GROUP]
-    alone = replace(context, speaks=context.speaks & (np.arange(len(SOURCES)) != GROUP))
     with torch.no_grad():
-        judgement = network(alone, edges=edges, left_out=left_out)
+        judgement = network(context, edges=edges, left_out=left_out)
     cells = context.cells
     log_error = judgement.log_error.numpy().astype(np.float64)
     table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
     weights = judgement.weights.numpy().astype(np.float64)
-    # Other cubes of the place are measurements and not opinions: they meet the judgement of all others by variance.
-    others = 10.0 ** (2 * (log_error - context.error[:, GROUP].astype(np.float64)))
-    # A part is left to the rest, which must answer alone where the other cubes are silent.
-    others = np.minimum(others, 999.0)
-    share = np.where(grouped, others / (1.0 + others), 0.0)
-    weights *= 1 - share[:, None]
-    weights[:, GROUP] = share
-    log_error = log_error + 0.5 * np.log10(np.where(grouped, 1 / (1.0 + others), 1.0))
+    if others is not None:
+        # Other cubes of the place are measurements and not opinions: they meet the judgement of all others by variance.
+        share, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others[cells.band], is_nested=~cells.everywhere)
+        weights *= 1 - share[:, None]
+        weights[:, GROUP] = share
+        log_error = 0.5 * np.log10(squared) + 2.0
     table[cells.group, cells.band] = weights
     name = "conformal_plain" if "confidence" in left_out else "conformal"
     factors = getattr(network, name).numpy().astype(np.float64)
@@ -133,6 +138,20 @@ def judge(
     widths = np.zeros(table.shape[:2])
     widths[cells.group, cells.band] = factor * 10.0 ** (log_error - 2.0)
     return table, widths
+
+
+def _shared(
+    rest: NDArray[np.float64], others: NDArray[np.float64], is_nested: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weight of the other cubes against the rest by squared errors to expect, and that of the mix, each ``(cell,)``."""
+    heard = np.isfinite(others)
+    odds = np.where(heard, rest / np.where(heard, others, 1.0), 0.0)
+    # Where this cube has the band, the joint answer already holds what its own statistics say: the better is taken,
+    # and not the mean of two. A part is left to the rest, which must answer alone where the other cubes are silent.
+    share = np.minimum(np.where(is_nested, odds**2, odds), _MOST_ODDS)
+    share = share / (1.0 + share)
+    mixed = np.where(is_nested, np.minimum(rest, np.where(heard, others, rest)), rest / (1.0 + odds))
+    return share, np.where(heard, mixed, rest)
 
 
 @contextmanager
@@ -164,7 +183,7 @@ class _Grounds:
     network: Integrator
     is_decoded: bool
     infer_opaque: bool
-    companion: Companion | None
+    companion: Companions | None
 
 
 def _assemble(
@@ -179,7 +198,7 @@ def _assemble(
     broken = to_repair(reasons, infer_opaque=grounds.infer_opaque)
     classes = np.full(data.size, kind, np.uint8)
     grid = Grid.of(cube.data, seen.unit)
-    ledger = Ledger(data.size)
+    ledger = Ledger(data.size, {} if companion is None else {SOURCES[GROUP]: companion.sentence})
     constrainer = Constrainer.of(grounds.constrained, cube, seen.axis, seen.unit)
     changed, half = [], []
     for start in range(0, seen.damaged.size, WINDOW_PIXELS):
@@ -200,7 +219,7 @@ def _assemble(
     unrepaired = int(broken.sum()) - named.size
     report: dict[str, object] = {
         "restored_voxels": int(named.size), "pixels_without_enough_bands": unrepaired > 0,
-        "unrestored_voxels": unrepaired, "sources": _spoken(seen), "groups": len(seen.groups.centres),
+        "unrestored_voxels": unrepaired, "sources": _spoken(seen, companion), "groups": len(seen.groups.centres),
         "materials": [m.label for m in seen.sources.flat.materials] if seen.sources.flat is not None else [],
     }
     if constrainer.broken:
@@ -219,9 +238,14 @@ def _assemble(
     )
 
 
-def _spoken(seen: Study) -> dict[str, float]:
+def _spoken(seen: Study, companion: Companions | None) -> dict[str, float]:
     context = seen.context
-    return {} if context is None else {
+    if context is None:
+        return {}
+    told = {
         name: round(float(context.speaks[:, k].mean()), 4)
         for k, name in enumerate(SOURCES) if context.speaks[:, k].any()
     }
+    if companion is not None:
+        told[SOURCES[GROUP]] = round(float(np.isfinite(companion.variance[context.cells.band]).mean()), 4)
+    return told
