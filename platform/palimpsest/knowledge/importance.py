@@ -56,8 +56,8 @@ class Weighing:
     given_up: float = 3e-4
     safe: float = 0.03
     steepness: float = 1.0
-    depth: float = 0.1
-    floor: float = 0.05
+    depth: float = 6.0
+    floor: float = 0.03
     opaque: float = 0.35
     bad: float = 0.2
     darkest: float = 0.02
