@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.result import Restoration
 
+_REPORTED = ("unrestored_voxels", "sources", "remark", "companions", "relatives")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH",
                         help="input and output; with --group: inputs and the output folder")
     parser.add_argument("--group", action="store_true", help="restore several cubes together")
-    parser.add_argument("--mask", type=Path, help="uint8 cube, 1 = usable (ENVI or .npy in band, row, col)")
+    parser.add_argument("--mask", type=Path, action="append", default=[],
+                        help="uint8 cube, 1 = usable (ENVI or .npy in band, row, col); with --group once a cube, in "
+                             "their order, 'none' for a cube without")
     parser.add_argument("--knowledge", default=None, help="folder, built release, id, or 'none'")
     parser.add_argument("--provenance", type=Path, help="SQLite file that answers `explain` afterwards")
     parser.add_argument("--provenance-full", action="store_true", help="store every exact contribution in it")
@@ -44,15 +48,17 @@ def run(options: argparse.Namespace) -> int:
     if not inputs or (len(inputs) > 1 and not options.group):
         raise UsageError("restore takes one input and one output", got=f"{len(options.paths)} paths",
                          wanted="IN OUT, or IN... OUTDIR --group")
-    if options.group and (options.mask or options.provenance):
-        raise UsageError("--mask and --provenance go with a single cube", wanted="restore IN OUT")
+    if options.mask and len(options.mask) != len(inputs):
+        raise UsageError("one mask for every cube", got=f"{len(options.mask)} masks, {len(inputs)} cubes",
+                         wanted="--mask once a cube, 'none' for a cube without")
+    masks = [None if str(path) == "none" else path for path in options.mask] or [None] * len(inputs)
     started = time.perf_counter()
     knowledge = _knowledge(options.knowledge)
-    opened = [open_input(path, is_searched=options.mask is None) for path in inputs]
+    opened = [open_input(path, is_searched=mask is None) for path, mask in zip(inputs, masks, strict=True)]
     if options.group:
-        answer = _group(options, opened, inputs, out, knowledge)
+        answer = _group(options, opened, masks, (inputs, out), knowledge)
     else:
-        answer = _single(options, opened[0], inputs[0], out, knowledge)
+        answer = _single(options, opened[0], masks[0], (inputs[0], out), knowledge)
     answer["seconds"] = round(time.perf_counter() - started, 2)
     print_result(answer, as_json=options.json)
     return 0
@@ -117,13 +123,15 @@ def _places(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _single(
-    options: argparse.Namespace, opened: tuple[Cube, bool], path: Path, out: Path, knowledge: KnowledgeBase | None
+    options: argparse.Namespace, opened: tuple[Cube, bool], mask_path: Path | None, paths: tuple[Path, Path],
+    knowledge: KnowledgeBase | None,
 ) -> dict[str, object]:
     from palimpsest.formats import write
     from palimpsest.restoration.restorer import restore
 
     cube, is_decoded = opened
-    mask = None if options.mask is None else read_mask(options.mask, cube)
+    path, out = paths
+    mask = None if mask_path is None else read_mask(mask_path, cube)
     result = restore(
         cube, knowledge=knowledge, mask=mask, weights=options.weights, parts_left_out=tuple(options.leave_out),
         edges=not options.no_edges, is_decoded=is_decoded, infer_opaque=options.infer_opaque,
@@ -136,7 +144,7 @@ def _single(
         settings = {
             "parts_left_out": list(options.leave_out), "edges": not options.no_edges, "is_decoded": is_decoded,
             "mask": mask is not None, "infer_opaque": options.infer_opaque,
-            "searched": options.mask is None and path.suffix != ".plm",
+            "searched": mask_path is None and path.suffix != ".plm",
             **_places(options),
         }
         origin = Origin.of_file(path, settings)
@@ -146,24 +154,57 @@ def _single(
 
 
 def _group(
-    options: argparse.Namespace, opened: list[tuple[Cube, bool]], inputs: list[Path], out: Path,
-    knowledge: KnowledgeBase | None,
+    options: argparse.Namespace, opened: list[tuple[Cube, bool]], mask_paths: list[Path | None],
+    paths: tuple[list[Path], Path], knowledge: KnowledgeBase | None,
 ) -> dict[str, object]:
     from palimpsest.formats import write
     from palimpsest.restoration.group import restore_group
 
-    names = [path.stem for path in inputs]
-    if len(set(names)) != len(names):
-        raise UsageError("two inputs of one name would overwrite each other", got=", ".join(names))
+    inputs, out = paths
+    outputs = [out / f"{path.stem}{_suffix(path)}" for path in inputs]
+    if len(set(outputs)) != len(outputs) or {path.resolve() for path in outputs} & {path.resolve() for path in inputs}:
+        raise UsageError("outputs would overwrite each other or an input", where=out,
+                         got=", ".join(str(path) for path in inputs), wanted="different names, another folder")
+    cubes = [cube for cube, _ in opened]
+    masks = [None if path is None else read_mask(path, cube) for path, cube in zip(mask_paths, cubes, strict=True)]
     results = restore_group(
-        [cube for cube, _ in opened], knowledge=knowledge, weights=options.weights,
-        parts_left_out=tuple(options.leave_out), edges=not options.no_edges, are_decoded=[lossy for _, lossy in opened],
+        cubes, knowledge=knowledge, masks=masks, weights=options.weights, parts_left_out=tuple(options.leave_out),
+        edges=not options.no_edges, are_decoded=[lossy for _, lossy in opened], infer_opaque=options.infer_opaque,
     )
     out.mkdir(parents=True, exist_ok=True)
-    for path, result in zip(inputs, results, strict=True):
-        suffix = ".hdr" if path.suffix in ("", ".plm", ".img", ".dat", ".bsq", ".bil", ".bip") else path.suffix
-        write(result.restored, out / f"{path.stem}{suffix}")
-    return {"out": str(out), "cubes": [_report(result) for result in results]}
+    for path, result in zip(outputs, results, strict=True):
+        write(result.restored, path)
+    answer: dict[str, object] = {"out": str(out), "cubes": [_report(result) for result in results]}
+    if options.provenance is not None:
+        answer["restorations"] = _record_group(options, opened, masks, inputs, results)
+        answer["provenance"] = str(options.provenance)
+    return answer
+
+
+def _record_group(
+    options: argparse.Namespace, opened: list[tuple[Cube, bool]], masks: list[NDArray[np.bool_] | None],
+    inputs: list[Path], results: list[Restoration],
+) -> list[str]:
+    """The ids of the records, one a cube, all of them in one file."""
+    from palimpsest.provenance.record import Origin, write_provenance
+    from palimpsest.provenance.together import pile_settings
+
+    searched = [mask is None and path.suffix != ".plm" for path, mask in zip(inputs, masks, strict=True)]
+    pile = pile_settings(inputs, [cube for cube, _ in opened], [mask is not None for mask in masks], searched)
+    written = []
+    for number, (path, result) in enumerate(zip(inputs, results, strict=True)):
+        settings = {
+            "parts_left_out": list(options.leave_out), "edges": not options.no_edges,
+            "is_decoded": opened[number][1], "mask": masks[number] is not None, "infer_opaque": options.infer_opaque,
+            "searched": searched[number], "group": pile, "number": number, **_places(options),
+        }
+        origin = Origin.of_file(path, settings)
+        written.append(write_provenance(result, options.provenance, origin, full=options.provenance_full))
+    return written
+
+
+def _suffix(path: Path) -> str:
+    return ".hdr" if path.suffix in ("", ".plm", ".img", ".dat", ".bsq", ".bil", ".bip") else path.suffix
 
 
 def _report(result: Restoration) -> dict[str, object]:
@@ -173,5 +214,5 @@ def _report(result: Restoration) -> dict[str, object]:
     return {
         "name": result.decoded.name, "restored_voxels": int(result.changed.size), "exact": result.is_exact(),
         "quantum": result.quantum, "decisions": len(result.decisions), "release": result.release, "model": result.model,
-        **{key: result.report[key] for key in ("unrestored_voxels", "sources", "remark") if key in result.report},
+        **{key: result.report[key] for key in _REPORTED if key in result.report},
     }

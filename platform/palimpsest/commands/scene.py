@@ -1,4 +1,4 @@
-"""``palimpsest scene OUT``: a made scene, and beside it the truth that it was made from."""
+"""``palimpsest scene OUT``: a made scene, or several dates of one, and beside it the truth that it was made from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.commands import add_json, note, print_result
+from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", choices=KINDS, default="mixed", help="landscape")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same scene")
     parser.add_argument("--date", type=int, default=0, help="another light, noise and defects over the same place")
+    parser.add_argument("--dates", type=int, metavar="N",
+                        help="N dates of the place; OUT is then a folder: OUT/date-0.hdr and on, truth in DIR/date-0")
     parser.add_argument("--noise", type=float, default=1.0, help="relative to the sensor's nominal noise")
     parser.add_argument("--defects", default="none", help="none, mixed, a05, a10, b..g, saturated or wide:NAME")
     parser.add_argument("--units", choices=("reflectance", "radiance"), default="reflectance")
@@ -37,26 +40,45 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the scene, write it and its truth."""
+    """Make the scene or its dates, write them and their truth.
+
+    Raises:
+        UsageError: fewer than one date, or one date and several asked for at once.
+    """
+    if options.dates is None:
+        print_result(_written(options, options.date, options.out, options.truth), as_json=options.json)
+        return 0
+    if options.dates < 1 or options.date != 0:
+        raise UsageError("no such dates", got=f"--dates {options.dates} --date {options.date}",
+                         wanted="--dates N, 1 or more, without --date")
+    options.out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for date in range(options.dates):
+        truth = None if options.truth is None else options.truth / f"date-{date}"
+        written.append(_written(options, date, options.out / f"date-{date}.hdr", truth))
+    print_result({"folder": str(options.out), "dates": written}, as_json=options.json)
+    return 0
+
+
+def _written(options: argparse.Namespace, date: int, out: Path, truth: Path | None) -> dict[str, object]:
     from palimpsest.formats import write
     from palimpsest.scenes import make_scene
 
     scene = make_scene(
         options.rows, options.cols, sensor=options.sensor, seed=options.seed, kind=options.kind, noise=options.noise,
-        defects=options.defects, date=options.date, units=options.units,
+        defects=options.defects, date=date, units=options.units,
     )
-    write(scene.observed, options.out)
+    write(scene.observed, out)
     result: dict[str, object] = {
-        "scene": str(options.out), "rows": options.rows, "cols": options.cols, "bands": scene.observed.shape.bands,
+        "scene": str(out), "rows": options.rows, "cols": options.cols, "bands": scene.observed.shape.bands,
         "materials": len(scene.materials), "damaged_share": float(scene.damaged.mean()),
         "release": scene.settings.release,
     }
-    if options.truth is not None:
-        write_truth(scene, options.truth)
-        result["truth"] = str(options.truth)
+    if truth is not None:
+        write_truth(scene, truth)
+        result["truth"] = str(truth)
     note(f"made {scene.observed.name}: {', '.join(scene.materials)}")
-    print_result(result, as_json=options.json)
-    return 0
+    return result
 
 
 def write_truth(scene: MadeScene, folder: Path) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import object_session
 
 from palimpsest.catalogue.tables import ProvenanceTile, RestorationRow
 from palimpsest.cubes.bands import Reason
-from palimpsest.errors import FormatError, KnowledgeError, ModelMissing, UnknownTerm
+from palimpsest.errors import KnowledgeError, ModelMissing, UnknownTerm
 from palimpsest.provenance.layers import unpack
 
 if TYPE_CHECKING:
@@ -37,21 +37,27 @@ def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None
     Raises:
         UnknownTerm: the release is not here.
         ModelMissing: the weights of the record are not here.
-        FormatError: restored together with other cubes, which a single file does not hold.
+        FormatError: restored together with other cubes, one of which is not there.
+        EvidenceBroken: one of those has other values now.
     """
     from palimpsest.cubes.preprocess import mark_defects
     from palimpsest.restoration.restorer import restore
 
+    given = {
+        "knowledge": _release(row.release, (release, row.settings.get("release_from"))),
+        "weights": row.settings.get("weights_from"), "infer_opaque": bool(row.settings.get("infer_opaque", False)),
+        "parts_left_out": tuple(row.settings.get("parts_left_out", ())),
+        "edges": bool(row.settings.get("edges", True)), "is_decoded": bool(row.settings.get("is_decoded", False)),
+    }
     if row.settings.get("group"):
-        raise FormatError("restored together with other cubes: it cannot be made again from one input",
-                          where=row.name, wanted="a file of `restore --group --provenance-full`")
-    again = restore(
-        mark_defects(cube) if row.settings.get("searched", True) else cube,
-        knowledge=_release(row.release, (release, row.settings.get("release_from"))), mask=_mask(row),
-        weights=row.settings.get("weights_from"), infer_opaque=bool(row.settings.get("infer_opaque", False)),
-        parts_left_out=tuple(row.settings.get("parts_left_out", ())), edges=bool(row.settings.get("edges", True)),
-        is_decoded=bool(row.settings.get("is_decoded", False)),
-    )
+        from palimpsest.provenance.together import pile_again
+        from palimpsest.restoration.group import restore_member
+
+        number, cubes, masks = pile_again(cube, row, _mask)
+        again = restore_member(number, cubes, masks=masks, **given)
+    else:
+        searched = mark_defects(cube) if row.settings.get("searched", True) else cube
+        again = restore(searched, mask=_mask(row), **given)
     if row.model and again.model and again.model != row.model:
         raise ModelMissing("the weights of the record are not installed", where=row.name, got=again.model[:16],
                            wanted=row.model[:16])

@@ -35,6 +35,7 @@ _RIDGE = (0.0, 1e-4, 3e-4, 3e-4, 3e-4, 1e-4)  # of the gain's shapes: level, slo
 _ROUNDS = 12
 _HUBER = 1.5
 _AIRY = 6.0  # bands in gas windows are calibrated that much worse, per unit of depth
+_AIRY_LOST = 8.0
 _SMOOTH = 1.0  # lattice steps
 _WORST = 0.3  # of a gain carried where nothing could be tried
 
@@ -73,8 +74,8 @@ def carried_gain(
     edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(np.int8)))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         doubt[first:last] = _carrying_error(shapes, log_gain, learned, vapour, (int(first), int(last)))
-    # A gas band that was lost had its calibration error too.
-    doubt = np.where(lost, doubt * np.sqrt(1 + (_AIRY * vapour) ** 2), 0.0)
+    # A gas band that was lost had its calibration error too, and a pixel's vapour is known from weaker bands only.
+    doubt = np.where(lost, doubt * np.sqrt(1 + (_AIRY_LOST * vapour) ** 2), 0.0)
     return np.exp(np.where(learned, log_gain, smooth)), doubt
 
 
@@ -105,10 +106,10 @@ def _smooth(
     design, wanted = shapes[learned], log_gain[learned]
     calm = 1 / (1 + (_AIRY * vapour[learned]) ** 2)
     weight = calm.copy()
-    scale = np.zeros(shapes.shape[1])
+    scale: NDArray[np.float64] = np.zeros(shapes.shape[1])
     for _ in range(_ROUNDS):
         normal = (design * weight[:, None]).T @ design + np.diag(np.asarray(_RIDGE) * weight.sum() + 1e-9)
-        scale = np.linalg.solve(normal, (design * weight[:, None]).T @ wanted)
+        scale = np.asarray(np.linalg.solve(normal, (design * weight[:, None]).T @ wanted), np.float64)
         rest = np.abs(wanted - design @ scale) * np.sqrt(calm)
         usual = 1.4826 * float(np.median(rest)) + 1e-6
         weight = calm * np.minimum(1.0, _HUBER * usual / np.maximum(rest, 1e-9))
@@ -174,7 +175,7 @@ class Light:
         prior = 1 / np.square(np.asarray(_BEND[:count]))
         right[:, 0] += prior[0]  # the level is one unless the pixel says otherwise
         precision = normal + np.diag(prior)
-        scale = np.linalg.solve(precision, right[:, :, None])[:, :, 0]
+        scale = np.asarray(np.linalg.solve(precision, right[:, :, None])[:, :, 0], np.float64)
         if fixed is not None:
             return np.concatenate([scale, fixed[:, None]], 1), np.ones(len(scale))
         return scale, precision[:, -1, -1]
