@@ -157,7 +157,8 @@ def test_what_cannot_be_asked_for_is_refused_before_a_job_is_made(client):
     cube = "cube-" + "0" * 16
     for body in ({"cube": cube, "mode": "bound"}, {"cube": cube, "bpppc": -1}, {"cube": "../../etc/passwd"},
                  {"cube": cube, "knowledge": "/etc"}, {"cube": cube, "colour": "red"},
-                 {"cube": cube, "keep": "labels", "knowledge": "none"}):
+                 {"cube": cube, "keep": "labels", "knowledge": "none"}, {"cube": cube, "keep": "features=2"},
+                 {"cube": cube, "keep": "features=0.1,secrets"}):
         answer = client.post("/v1/processes/compress/execution", json=body)
         assert answer.status_code == 422, body
         assert answer.json()["detail"]

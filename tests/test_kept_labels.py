@@ -76,5 +76,6 @@ def test_labels_need_wavelengths_and_knowledge(tmp_path, capsys):
     out = str(tmp_path / "x.plm")
     assert main(["compress", str(tmp_path / "without.hdr"), out, "--keep", "labels"]) == 3
     assert main(["compress", str(tmp_path / "with.hdr"), out, "--keep", "labels", "--knowledge", "none"]) == 3
-    assert main(["compress", str(tmp_path / "with.hdr"), out, "--keep", "secrets"]) == 2
+    for wrong in ("secrets", "features", "features=0", "features=1.5", "labels,features=x"):
+        assert main(["compress", str(tmp_path / "with.hdr"), out, "--keep", wrong]) == 2
     assert "wavelengths" in capsys.readouterr().err

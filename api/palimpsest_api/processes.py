@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from palimpsest.codec.contract import EncodeSettings
+from palimpsest.codec.contract import EncodeSettings, asked_to_keep
 
 Name = Field(pattern=r"^(cube|artifact)-[0-9a-f]{16}$")
 # 'active', 'packaged', 'none', the number of a published release, or (the beginning of) its hash; never a path.
@@ -20,7 +20,7 @@ class CompressRequest(BaseModel):
     mode: Literal["rate", "bound", "lossless"] = "rate"
     bpppc: float | None = Field(None, gt=0, le=64)
     max_error: float | None = Field(None, ge=0)
-    keep: Literal["labels"] | None = None
+    keep: str | None = Field(None, max_length=64, description="'labels', 'features=D', or both with a comma")
     knowledge: str = Release
     strength: float = Field(0.5, ge=0, le=1)
     effort: int = Field(5, ge=1, le=9)
@@ -32,17 +32,19 @@ class CompressRequest(BaseModel):
         if self.mode != "rate" and (self.bpppc is not None or self.keep is not None):
             raise ValueError("bpppc and keep go with mode 'rate'")
         if self.keep is not None and self.knowledge == "none":
-            raise ValueError("labels cannot be kept without knowledge")
+            raise ValueError("nothing can be kept without knowledge")
+        asked_to_keep(self.keep or "")  # its error is a ValueError too
         return self
 
     def settings(self) -> EncodeSettings:
         """As the encoder wants them."""
-        keeps = self.keep == "labels"
+        labels, depths = asked_to_keep(self.keep or "")
+        keeps = labels or depths is not None
         rate = self.bpppc if self.bpppc is not None or keeps or self.mode != "rate" else 0.5
         strength = 0.0 if self.knowledge == "none" else self.strength
         return EncodeSettings(
             mode=self.mode, bpppc=rate, max_error=self.max_error, strength=strength, effort=self.effort,
-            keep_labels=keeps,
+            keep_labels=labels, keep_depths=depths,
         )
 
 

@@ -133,15 +133,15 @@ def compress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     desk.say(5, "weighing what matters")
     settings = request.settings()
     weighs = settings.strength > 0 and settings.mode == "rate" and cube.bands.has_wavelengths
-    knowledge = load_release(request.knowledge) if weighs or settings.keep_labels else None
+    knowledge = load_release(request.knowledge) if weighs or settings.keeps else None
     importance, judge = None, None
     if knowledge is not None and weighs:
         from palimpsest.knowledge.importance import importance_map
 
         importance = importance_map(cube, knowledge, settings.strength)
-    if settings.keep_labels:
+    if settings.keeps:
         if knowledge is None or not cube.bands.has_wavelengths:
-            raise MissingWavelengths("labels cannot be kept without wavelengths and knowledge", where=cube.name)
+            raise MissingWavelengths("nothing can be kept without wavelengths and knowledge", where=cube.name)
         from palimpsest.knowledge.judge import ReleaseJudge
 
         judge = ReleaseJudge(knowledge)

@@ -6,8 +6,11 @@ encoding without knowledge nor decoding at all imports ``palimpsest.knowledge``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +49,24 @@ class LabelJudge(Protocol):
         ...
 
 
+class FeatureJudge(LabelJudge, Protocol):
+    """Also measures how deep the diagnostic features are; ``--keep features=D`` asks it."""
+
+    def features_of(
+        self, spectra: NDArray[np.generic], cube: Cube, usable: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Depth of every diagnostic feature, and whether it counts, each ``(spectrum, feature)``.
+
+        A depth is NaN where there is no such feature. A feature counts where a material that it is diagnostic of
+        passes all its rules, the one named among them.
+        """
+        ...
+
+    def feature_bands(self, cube: Cube) -> tuple[NDArray[np.intp], ...]:
+        """Stored bands of each feature between its shoulders, by wavelength; at least one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
     """How to encode.
@@ -57,6 +78,7 @@ class EncodeSettings:
         strength: 0 is uniform weights, 1 the full importance map.
         effort: 1 fastest ... 9 may tune to the cube.
         keep_labels: run the closed loop until every label is the original's.
+        keep_depths: largest relative error of a diagnostic feature's depth; run the closed loop until none is larger.
         trained_levels: which spatial levels use their trained networks (ablation); None is all.
         model: name of the installed weights; '' is the default (a model that did not see a scene measures it).
         workers: tiles worked on at a time; 0 is as many as processors may be used. The stream is the same.
@@ -69,10 +91,36 @@ class EncodeSettings:
     strength: float = 0.5
     effort: int = 5
     keep_labels: bool = False
+    keep_depths: float | None = None
     trained_levels: tuple[int, ...] | None = None
     model: str = ""
     workers: int = 0
     tile: int = 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a closed loop runs."""
+        return self.keep_labels or self.keep_depths is not None
+
+
+def asked_to_keep(text: str) -> tuple[bool, float | None]:
+    """Whether labels are to be kept, and how well depths are, of 'labels', 'features=D', both with a comma, or ''.
+
+    Raises:
+        UsageError: anything else.
+    """
+    labels, depths = False, None
+    for word in text.split(",") if text else ():
+        name, _, value = word.partition("=")
+        share = float(value) if name == "features" and re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]+)?", value) else 0.0
+        if word == "labels":
+            labels = True
+        elif 0 < share < 1:
+            depths = share
+        else:
+            wanted = "labels, features=D with D between 0 and 1, or both with a comma"
+            raise UsageError("cannot keep that", got=repr(word), wanted=wanted)
+    return labels, depths
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +133,7 @@ class EncodeReport:
         psnr_db: peak = the cube's maximum over usable voxels.
         max_error: largest absolute error over usable voxels, stored units.
         labels_kept: share of pixels whose label is the original's; None when not asked.
+        depth_error: largest relative error of a diagnostic feature's depth; None when not asked.
         stream_sha256: of the whole stream.
     """
 
@@ -94,3 +143,4 @@ class EncodeReport:
     max_error: float
     labels_kept: float | None
     stream_sha256: str
+    depth_error: float | None = None

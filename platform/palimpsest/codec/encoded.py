@@ -49,6 +49,7 @@ class EncodedTile:
             where only the bytes count, or once settled.
         exact: the exact layer's section, or empty.
         refinement: corrections that keep labels, or empty.
+        depths: numbers that keep feature depths, or empty.
     """
 
     window: Window
@@ -58,6 +59,7 @@ class EncodedTile:
     decoded: NDArray[np.int64]
     exact: bytes = b""
     refinement: bytes = b""
+    depths: bytes = b""
     settled: Settled | None = None
 
 

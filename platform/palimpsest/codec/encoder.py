@@ -30,7 +30,7 @@ from palimpsest.codec.sampling import (
     smooth_over,
     voxel_reasons,
 )
-from palimpsest.codec.stream import HASH, LABELS, pack
+from palimpsest.codec.stream import HASH, pack
 from palimpsest.codec.tile import TileCoder, level_count
 from palimpsest.codec.tiling import SMALLEST_SIDE, WHOLE, allowed_workers, in_order, tile_side
 from palimpsest.codec.weighing import band_weights, gain_steps
@@ -39,11 +39,12 @@ from palimpsest.cubes.window import Window, tiles
 from palimpsest.errors import PromiseBroken, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import LabelJudge
+    from palimpsest.codec.label_loop import Kept
     from palimpsest.cubes import Cube, ImportanceMap
 
 RATE_TOLERANCE = 0.01
@@ -218,7 +219,7 @@ class Encoder:
         if exact is not None:
             integers, _ = self.samples(window)
             tile = self._with_exact(tile, integers, is_void(voxel_reasons(self.cube, window)), exact)
-        if self.settings.keep_labels:
+        if self.settings.keeps:
             return tile
         return replace(tile, decoded=UNKNOWN, settled=self.settle(tile))
 
@@ -274,15 +275,14 @@ class Encoder:
 
     def packed(
         self, level: spectral.SpectralLevel, coded: tuple[EncodedTile, ...], *,
-        certificate: Mapping[str, object] | None = None, label_section: bytes = b"",
+        certificate: Mapping[str, object] | None = None, sections: Sequence[tuple[int, bytes]] = (),
     ) -> Encoding:
-        """Coded tiles as a stream."""
+        """Coded tiles as a stream; ``sections`` are more of the whole cube, (kind, data)."""
         hashes = [self._digest(tile) for tile in coded]
         head = header.build_head(self.cube, self.settings, self.sampling, level, self.model, self.side, self.importance)
-        extra = []
+        extra = [(kind, container.WHOLE, data) for kind, data in sections]
         if certificate is not None:
             head["certificate"] = dict(certificate)
-            extra.append((LABELS, container.WHOLE, label_section))
         return Encoding(level, coded, pack(head, header.build_sections(self.cube, level, coded, extra), hashes))
 
     def _digest(self, tile: EncodedTile) -> bytes:
@@ -302,7 +302,7 @@ def _aimed(settings: EncodeSettings) -> float | None:
     """The rate that tiles are sized for; None where every voxel is coded exactly."""
     if settings.mode in EXACT_MODES:
         return None
-    return min(settings.bpppc or KEEPING_BPPPC, KEEPING_BPPPC) if settings.keep_labels else settings.bpppc
+    return min(settings.bpppc or KEEPING_BPPPC, KEEPING_BPPPC) if settings.keeps else settings.bpppc
 
 
 def _largest(cube: Cube, windows: Iterable[Window]) -> float:
@@ -327,7 +327,7 @@ def encode(
         cube: what to encode.
         settings: mode, target, strength.
         importance: weights of errors; None is uniform.
-        judge: needed by ``settings.keep_labels``.
+        judge: needed by ``settings.keeps``; one that measures depths where those are kept.
         out: where to; written whole or not at all. None writes nothing and only reports.
 
     Raises:
@@ -339,11 +339,11 @@ def encode(
     if settings.mode == "lossless" and cube.data.dtype == np.float64:
         cube = as_float32(cube)
     encoder = Encoder(cube, settings, importance)
-    if settings.keep_labels:
-        from palimpsest.codec.label_loop import encode_keeping_labels
+    if settings.keeps:
+        from palimpsest.codec.label_loop import encode_keeping
 
         assert judge is not None
-        encoding, kept = encode_keeping_labels(encoder, judge)
+        encoding, kept = encode_keeping(encoder, judge)
     else:
         kept = None
         encoding = _exactly(encoder) if settings.mode in EXACT_MODES else encoder.at_rate(settings.bpppc or 0.0)
@@ -357,12 +357,14 @@ def encode(
 
 
 def _check(cube: Cube, settings: EncodeSettings, judge: LabelJudge | None) -> None:
-    if settings.mode == "rate" and not settings.keep_labels and not (settings.bpppc and settings.bpppc > 0):
+    if settings.mode == "rate" and not settings.keeps and not (settings.bpppc and settings.bpppc > 0):
         raise UsageError("a rate must be positive", got=settings.bpppc, wanted="bits per pixel per channel")
     if settings.mode == "bound" and (settings.max_error is None or not settings.max_error >= 0):
         raise UsageError("an error bound must be zero or more", got=settings.max_error, wanted="stored units")
-    if settings.keep_labels and (judge is None or settings.mode != "rate"):
+    if settings.keeps and (judge is None or settings.mode != "rate"):
         raise UsageError("labels are kept in rate mode and by a judge", got=settings.mode, wanted="--bpppc or nothing")
+    if settings.keep_depths is not None and not 0 < settings.keep_depths < 1:
+        raise UsageError("depths are kept to a share of themselves", got=settings.keep_depths, wanted="between 0 and 1")
     if settings.mode == "bound" and settings.max_error == 0 and not cube.is_integer:
         raise UsageError("a bound of zero on floating-point values", got=0, wanted="--lossless")
 
@@ -383,12 +385,13 @@ def _exactly(encoder: Encoder) -> Encoding:
     return encoding
 
 
-def _report(encoder: Encoder, encoding: Encoding, kept: float | None) -> EncodeReport:
+def _report(encoder: Encoder, encoding: Encoding, kept: Kept | None) -> EncodeReport:
     settled = [tile.settled or encoder.settle(tile) for tile in encoding.tiles]
     square, count = sum(each.square for each in settled), sum(each.count for each in settled)
     peak = max(each.peak for each in settled)
     psnr = 10 * math.log10(peak**2 * count / square) if square > 0 and peak > 0 else math.inf
     return EncodeReport(
         len(encoding.data), 8 * len(encoding.data) / encoder.cube.shape.voxels, psnr,
-        max(each.worst for each in settled), kept, hashlib.sha256(encoding.data).hexdigest(),
+        max(each.worst for each in settled), None if kept is None else kept.labels,
+        hashlib.sha256(encoding.data).hexdigest(), None if kept is None else kept.depth_error,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palimpsest.codec import band_names
 from palimpsest.codec import stream as container
 from palimpsest.codec.basis import decode_basis, encode_basis
 from palimpsest.codec.planes import decode_table, encode_table
@@ -87,7 +88,8 @@ def build_head(
         "release": ("" if importance is None else importance.release, ""),
         "strength": (0.0 if importance is None else settings.strength, 0.0),
         "max_error": (settings.max_error if settings.mode == "bound" else None, None),
-        "names": (list(cube.bands.names), []), "fwhm_is_assumed": (cube.bands.fwhm_is_assumed, False),
+        "names": (band_names.packed(cube.bands.names, _as_decoded(cube.bands.centre_nm)), []),
+        "fwhm_is_assumed": (cube.bands.fwhm_is_assumed, False),
     }
     head |= {key: value for key, (value, default) in optional.items() if value != default}
     if cube.georeference is not None:
@@ -96,6 +98,11 @@ def build_head(
     if cube.bands.centre_nm is not None:
         head["wavelengths"] = [float(cube.bands.centre_nm.min()), float(cube.bands.centre_nm.max())]
     return head
+
+
+def _as_decoded(centre_nm: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Band centres as the decoder will have them."""
+    return None if centre_nm is None else np.rint(centre_nm * NANOMETRE_UNIT).astype(np.int64) / NANOMETRE_UNIT
 
 
 def _number(value: float | None) -> float | str | None:
@@ -119,13 +126,14 @@ def build_sections(
         sections += [(container.LEVEL0 + turn, at, tile.code.chunks[turn]) for at, tile in enumerate(coded)]
     sections += [(container.RESIDUAL, at, tile.exact) for at, tile in enumerate(coded) if tile.exact]
     sections += extra
+    sections += [(container.DEPTHS, at, tile.depths) for at, tile in enumerate(coded) if tile.depths]
     sections += [(container.REFINEMENT, at, tile.refinement) for at, tile in enumerate(coded) if tile.refinement]
     return sections
 
 
 def tile_bytes(tile: EncodedTile) -> int:
     """What a tile adds to the size of a stream, its rows of the index included."""
-    parts = [tile.mask, _pack_side(tile), *tile.code.chunks, tile.exact, tile.refinement]
+    parts = [tile.mask, _pack_side(tile), *tile.code.chunks, tile.exact, tile.refinement, tile.depths]
     return container.HASH + sum(len(part) + container.ROW.size for part in parts if part)
 
 
@@ -242,7 +250,7 @@ def _unpack_bands(data: bytes, count: int, head: Mapping[str, Any]) -> BandTable
         reasons = np.frombuffer(zlib.decompressobj().decompress(packed, count), np.uint8).copy()
     return BandTable(
         count, columns[0], columns[1], reasons == Reason.GOOD, reasons,
-        names=tuple(str(name) for name in head.get("names", ())),
+        names=band_names.unpacked(head.get("names", ()), count, columns[0]),
         fwhm_is_assumed=bool(head.get("fwhm_is_assumed", False)),
     )
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
+from palimpsest.codec.sampling import voxel_reasons
 from palimpsest.codec.stream import TRAILER, open_stream
-from palimpsest.errors import StreamCorrupt
+from palimpsest.cubes.window import tiles
+from palimpsest.errors import StreamCorrupt, UsageError
 
 if TYPE_CHECKING:
-    from palimpsest.codec.contract import LabelJudge
+    from numpy.typing import NDArray
+
+    from palimpsest.codec.contract import FeatureJudge, LabelJudge
+    from palimpsest.cubes import Cube, Window
+
+STRIP = 128  # side of the squares in which features are measured
 
 
 def describe(path: Path | str) -> dict[str, object]:
@@ -39,16 +48,21 @@ def describe(path: Path | str) -> dict[str, object]:
     return found
 
 
-def verify(path: Path | str, judge: LabelJudge | None = None) -> dict[str, object]:
+def verify(
+    path: Path | str, judge: LabelJudge | None = None, original: Cube | None = None
+) -> dict[str, object]:
     """Check every promise that the stream carries.
 
     Decodes everything: section checksums, the hash of each tile's decoded values, the hash of the file, and, where
-    the stream certifies labels and a judge of the same release is given, every label.
+    the stream certifies labels and a judge of the same release is given, every label. How deep features were before
+    is not in the stream: with the original their depths are compared one by one, without it the decoded values, whose
+    hashes agree, are those that were measured when the certificate was written.
 
     Raises:
         StreamCorrupt: any of it does not hold.
     """
     from palimpsest.codec.decoder import decode
+    from palimpsest.codec.label_map import read_labels
 
     stream = open_stream(Path(path))
     size = Path(path).stat().st_size
@@ -63,20 +77,57 @@ def verify(path: Path | str, judge: LabelJudge | None = None) -> dict[str, objec
         "decoded_values": "agree with their hashes", "trailer_bytes": TRAILER,
     }
     certificate = stream.head.get("certificate")
-    if isinstance(certificate, dict) and judge is not None:
-        found["labels"] = _check_labels(path, cube, certificate, judge)
-    elif isinstance(certificate, dict):
-        found["labels"] = "certified; not repeated, for want of the release"
+    if not isinstance(certificate, dict):
+        return found
+    keeps_labels, features = "agreement" in certificate, certificate.get("features")
+    same = judge is not None and certificate.get("release") == judge.release
+    unrepeated = "certified; not repeated, for want of the release"
+    if judge is not None and not same:
+        unrepeated = f"certified under another release: {certificate.get('release')}"
+    read_labels(path)  # the map itself agrees with its hash, whoever judges
+    if keeps_labels:
+        found["labels"] = _check_labels(path, cube, judge) if same and judge is not None else unrepeated
+    if isinstance(features, dict):
+        found["features"] = unrepeated
+        if same and judge is not None:
+            found["features"] = _check_features(path, cube, features, cast("FeatureJudge", judge), original)
     return found
 
 
-def _check_labels(path: Path | str, cube: object, certificate: dict[str, object], judge: LabelJudge) -> str:
-    from palimpsest.codec.label_map import read_labels
-    from palimpsest.cubes import Cube
+def _check_features(
+    path: Path | str, cube: Cube, promised: dict[str, object], judge: FeatureJudge, original: Cube | None
+) -> str:
+    tolerance = float(str(promised["tolerance"]))
+    if original is None:
+        return f"certified within {tolerance}; the original (--original CUBE) is needed to measure again"
+    if original.shape != cube.shape:
+        raise UsageError("another cube than was encoded", got=tuple(original.shape), wanted=tuple(cube.shape))
+    checked, worst = 0, 0.0
+    for window in tiles(cube.shape.rows, cube.shape.cols, STRIP):
+        before, counts = _features(judge, original, original, window)
+        after, _ = _features(judge, cube, original, window)
+        off = np.abs(np.nan_to_num(after) - before)[counts] / np.abs(before[counts])
+        checked, worst = checked + off.size, max(worst, float(off.max(initial=0)))
+    if worst > tolerance or checked != promised.get("checked"):
+        raise StreamCorrupt(
+            "features are not as deep as was certified", where=path, got=f"{checked} features, worst {worst:.4g}",
+            wanted=f"{promised.get('checked')} features, worst {tolerance}",
+        )
+    return f"all {checked} depths within {tolerance}, worst {worst:.4g}"
 
-    assert isinstance(cube, Cube)
-    if certificate.get("release") != judge.release:
-        return f"certified under another release: {certificate.get('release')}"
+
+def _features(
+    judge: FeatureJudge, cube: Cube, read_as: Cube, window: Window
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    part = cube.window(window)
+    spectra = np.asarray(part.data).reshape(part.shape.bands, -1).T
+    void = voxel_reasons(read_as, window).reshape(part.shape.bands, -1).T != 0
+    return judge.features_of(spectra, read_as, ~void)
+
+
+def _check_labels(path: Path | str, cube: Cube, judge: LabelJudge) -> str:
+    from palimpsest.codec.label_map import read_labels
+
     names, promised = read_labels(path)
     judged = judge.labels(cube)
     table = list(judge.label_names)

@@ -1,7 +1,8 @@
-"""The closed loop: encode, decode, identify, refine what flipped, until every label is the original's.
+"""The closed loop: encode, decode, identify, refine what changed, until all that was asked for is kept.
 
-A judge (``contract.LabelJudge``) says what each pixel is. Pixels whose label the base encoding lost climb a ladder of
-corrections until the judge agrees; the last rung is exact in every band, so the loop ends with every label kept. The
+A judge (``contract.LabelJudge``) says what each pixel is, and how deep its features are. What the base encoding lost is
+brought back: depths by bumps (:mod:`palimpsest.codec.feature_loop`), and pixels that still differ climb a ladder of
+corrections until the judge agrees; the last rung is exact in every band, so the loop ends with everything kept. The
 stream carries the label map and a certificate relative to the judge's release. With no rate asked for, base rates are
 tried and the smallest stream wins.
 """
@@ -9,23 +10,29 @@ tried and the smallest stream wins.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from palimpsest.codec import refinement
+from palimpsest.codec import depths as depths_room
+from palimpsest.codec import feature_loop, refinement
+from palimpsest.codec import stream as container
+from palimpsest.codec.depths import pack_bumps
 from palimpsest.codec.refinement import LADDER, Corrections, Rung, band_steps
 from palimpsest.codec.sampling import voxel_reasons
 from palimpsest.errors import PromiseBroken
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from palimpsest.codec.contract import LabelJudge
+    from palimpsest.codec.contract import FeatureJudge, LabelJudge
     from palimpsest.codec.encoded import EncodedTile, Encoding
     from palimpsest.codec.encoder import Encoder
+    from palimpsest.codec.feature_loop import FeatureTruth
     from palimpsest.codec.sampling import Sampling
-    from palimpsest.cubes import Cube
+    from palimpsest.cubes import Cube, Window
 
 BASE_RATES = (0.065, 0.1, 0.16, 0.25, 0.4, 0.8, 1.6)
 ROUNDINGS = (0.34, 0.5)  # a dead zone first: corrections that turn out to be zero are cheap
@@ -40,12 +47,27 @@ class LabelTruth:
         codes: the judge's label of each index, ``(index,)`` uint16.
         names: for people.
         bands_of: bands that an index hangs on, ``(index, band)``.
+        features: what keeps depths; None where they need not be kept.
     """
 
     labels: NDArray[np.int32]
     codes: NDArray[np.uint16]
     names: tuple[str, ...]
     bands_of: NDArray[np.bool_]
+    features: FeatureTruth | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the closed loop promises.
+
+    Args:
+        labels: share of pixels whose label is the original's; None where labels were not asked for.
+        depth_error: largest relative error of a diagnostic feature's depth; None where depths were not asked for.
+    """
+
+    labels: float | None
+    depth_error: float | None
 
 
 def truth_of(cube: Cube, judge: LabelJudge) -> LabelTruth:
@@ -60,14 +82,14 @@ def truth_of(cube: Cube, judge: LabelJudge) -> LabelTruth:
     return LabelTruth(rank[inverse].reshape(judged.shape).astype(np.int32), codes[order], names, bands_of)
 
 
-def encode_keeping_labels(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding, float]:
-    """The smallest encoding found whose decoded cube has every label of the original, and the share kept (1.0).
+def encode_keeping(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding, Kept]:
+    """The smallest encoding found whose decoded cube has what was asked for, and what that is.
 
     Raises:
-        PromiseBroken: a rate was asked for and the labels do not fit into it.
+        PromiseBroken: a rate was asked for and what must be kept does not fit into it.
     """
-    truth = truth_of(encoder.cube, judge)
-    best: Encoding | None = None
+    truth = _with_features(encoder, truth_of(encoder.cube, judge), judge)
+    best: tuple[Encoding, float] | None = None
     ceiling = encoder.settings.bpppc
     for rate in BASE_RATES:
         if ceiling is not None and rate > ceiling:
@@ -76,35 +98,105 @@ def encode_keeping_labels(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding
             base = encoder.at_rate(rate, tolerance=0.1)
         except PromiseBroken:
             continue  # head and basis alone are larger: a small cube starts higher
-        refined = _refined(encoder, base, truth, judge)
-        if best is not None and len(refined.data) > len(best.data):
+        refined, worst = _refined(encoder, base, truth, judge)
+        if best is not None and len(refined.data) > len(best[0].data):
             break
-        best = refined
+        best = refined, worst
+    if best is None and ceiling is None:  # so small that head and basis outweigh every rate
+        best = _refined(encoder, encoder.encode(encoder.step_near(BASE_RATES[-1])), truth, judge)
     voxels = encoder.cube.shape.voxels
-    if best is None or (ceiling is not None and 8 * len(best.data) / voxels > ceiling):
-        got = "more" if best is None else f"{8 * len(best.data) / voxels:.4f} bpppc"
+    if best is None or (ceiling is not None and 8 * len(best[0].data) / voxels > ceiling):
+        got = "more" if best is None else f"{8 * len(best[0].data) / voxels:.4f} bpppc"
+        what = "every label" if encoder.settings.keep_depths is None else "what was asked for"
         raise PromiseBroken(
-            "every label cannot be kept at this rate", where=encoder.cube.name, got=got, wanted=f"{ceiling} bpppc"
+            f"{what} cannot be kept at this rate", where=encoder.cube.name, got=got, wanted=f"{ceiling} bpppc"
         )
-    return best, 1.0
+    settings = encoder.settings
+    return best[0], Kept(1.0 if settings.keep_labels else None, None if settings.keep_depths is None else best[1])
 
 
-def _refined(encoder: Encoder, base: Encoding, truth: LabelTruth, judge: LabelJudge) -> Encoding:
+def _with_features(encoder: Encoder, truth: LabelTruth, judge: LabelJudge) -> LabelTruth:
+    """The truth, with what keeps depths where they are to be kept; their bands count as those of the label."""
+    tolerance, cube = encoder.settings.keep_depths, encoder.cube
+    if tolerance is None or cube.bands.centre_nm is None:
+        return truth
+    features = cast("FeatureJudge", judge)
+    bands_of = truth.bands_of.copy()
+    feature_bands = features.feature_bands(cube)
+
+    def parts() -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]]:
+        for window in encoder.windows:
+            asker = _Asker.of(encoder, window, truth, judge)
+            depths, counts = asker.features(asker.original, asker.void)
+            label = truth.labels[window.slices].ravel()
+            for feature in np.flatnonzero(counts.any(axis=0)):
+                bands_of[np.ix_(np.unique(label[counts[:, feature]]), feature_bands[feature])] = True
+            yield label, depths, counts
+
+    kept = feature_loop.truth_of(parts(), feature_bands, cube.bands.centre_nm, len(truth.names), tolerance)
+    return replace(truth, bands_of=bands_of, features=kept)
+
+
+def _refined(encoder: Encoder, base: Encoding, truth: LabelTruth, judge: LabelJudge) -> tuple[Encoding, float]:
+    """The base with everything asked for brought back, and the largest relative error of a depth."""
     rmse = _band_errors(encoder, base)
     coded: list[EncodedTile] = []
+    checked, worst = 0, 0.0
     for tile in base.tiles:
         labels = truth.labels[tile.window.slices]
-        corrections = _corrections(encoder, tile, labels, truth, rmse, judge)
+        asker = _Asker.of(encoder, tile.window, truth, judge)
+        if truth.features is not None and truth.features.bumps.count:
+            tile = _deepened(encoder, tile, labels, truth.features, asker)
+        corrections = _corrections(encoder, tile, labels, truth, rmse, asker)
         decoded = refinement.corrected(
             tile.decoded, labels, corrections, truth.bands_of, rmse, encoder.sampling.limits
         )
         section = refinement.encode_corrections(corrections, labels, truth.bands_of)
         coded.append(replace(tile, decoded=decoded, refinement=section))
-    certificate = {
-        "release": judge.release, "pixels": int(truth.labels.size), "agreement": 1.0, "labels": list(truth.names),
+        if truth.features is not None:
+            depths, _ = asker.features(decoded.reshape(len(decoded), -1).T, asker.void)
+            off = feature_loop.excess(asker.depths, asker.counts, depths, truth.features.tolerance)
+            checked, worst = checked + int(asker.counts.sum()), max(worst, float(off.max(initial=0)))
+    certificate: dict[str, object] = {
+        "release": judge.release, "pixels": int(truth.labels.size), "labels": list(truth.names),
+        "map": refinement.map_digest(truth.labels),
     }
-    extra = refinement.pack_labels(truth.labels, truth.bands_of, rmse)
-    return encoder.packed(base.level, tuple(coded), certificate=certificate, label_section=extra)
+    sections = [(container.LABELS, refinement.pack_labels(truth.labels, truth.bands_of, rmse))]
+    if encoder.settings.keep_labels:
+        certificate["agreement"] = 1.0
+    if truth.features is not None:
+        worst *= truth.features.tolerance
+        certificate["features"] = {"tolerance": truth.features.tolerance, "checked": checked, "worst": worst}
+        if truth.features.bumps.count:
+            sections.append((container.BUMPS, pack_bumps(truth.features.bumps)))
+    return encoder.packed(base.level, tuple(coded), certificate=certificate, sections=sections), worst
+
+
+def _deepened(
+    encoder: Encoder, tile: EncodedTile, labels: NDArray[np.int32], kept: FeatureTruth, asker: _Asker
+) -> EncodedTile:
+    """A tile with the bumps that its features need."""
+    bumps, limits = kept.bumps, encoder.sampling.limits
+    flat = tile.decoded.reshape(len(tile.decoded), -1).T
+    numbers = np.zeros((int(np.bincount(bumps.label).max()), labels.size), np.int32)
+    for pixels, own in depths_room.groups(labels, bumps):
+        serves = kept.serves[int(bumps.label[own[0]])]
+        place = np.where(serves >= 0, serves - own[0], -1)
+        features = np.flatnonzero(asker.counts[pixels].any(axis=0))
+
+        def measure(
+            spectra: NDArray[np.int64], which: NDArray[np.intp], pixels: NDArray[np.intp] = pixels,
+            features: NDArray[np.intp] = features,
+        ) -> NDArray[np.float64]:
+            return asker.features(spectra, asker.void[pixels[which]])[0][:, features]
+
+        numbers[: own.size, pixels] = feature_loop.solved(
+            flat[pixels], asker.depths[np.ix_(pixels, features)], asker.counts[np.ix_(pixels, features)], own, kept,
+            place[features], limits, measure,
+        ).T
+    shaped = numbers.reshape(-1, *labels.shape)
+    decoded = depths_room.applied(tile.decoded, shaped, labels, bumps, kept.shares, limits)
+    return replace(tile, decoded=decoded, depths=depths_room.encode_numbers(shaped, labels, bumps))
 
 
 def _band_errors(encoder: Encoder, base: Encoding) -> NDArray[np.int64]:
@@ -119,18 +211,13 @@ def _band_errors(encoder: Encoder, base: Encoding) -> NDArray[np.int64]:
 
 def _corrections(
     encoder: Encoder, tile: EncodedTile, labels: NDArray[np.int32], truth: LabelTruth, rmse: NDArray[np.int64],
-    judge: LabelJudge,
+    asker: _Asker,
 ) -> Corrections:
-    """Climb the ladder with every pixel whose label is not the original's."""
+    """Climb the ladder with every pixel that is not yet what it was."""
     bands = encoder.cube.shape.bands
-    integers, _ = encoder.samples(tile.window)
-    original = integers.reshape(bands, -1).T
-    base = tile.decoded.reshape(bands, -1).T
-    void = voxel_reasons(encoder.cube, tile.window).reshape(bands, -1).T != 0
-    wanted = truth.codes[labels.ravel()]
-    asker = _Asker(encoder.cube, encoder.sampling, judge)
+    original, base = asker.original, tile.decoded.reshape(bands, -1).T
     every = np.arange(labels.size)
-    pending = every[asker.labels(base, void) != wanted]
+    pending = every[~asker.agrees(base, every)]
     rungs, steps = np.zeros(labels.size, np.int32), np.zeros((labels.size, bands), np.int32)
     for index, rung in enumerate(LADDER):
         for rounding in ROUNDINGS:
@@ -140,7 +227,7 @@ def _corrections(
             if not rung.every_band:
                 candidate *= truth.bands_of[labels.ravel()[pending]]
             tried = np.clip(base[pending] + candidate * band_steps(rung, rmse), *encoder.sampling.limits)
-            good = asker.labels(tried, void[pending]) == wanted[pending]
+            good = asker.agrees(tried, pending)
             rungs[pending[good]], steps[pending[good]] = index + 1, candidate[good]
             pending = pending[~good]
     if pending.size:
@@ -162,11 +249,58 @@ def _steps(
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Asks the judge about spectra in integer units."""
+    """Asks the judge about spectra of one tile in integer units.
+
+    Args:
+        original: integers of the original, ``(pixel, band)``.
+        void: values that may not be used, the same way.
+        wanted: label of each pixel; None where labels need not be kept.
+        depths: of the original's features, ``(pixel, feature)``; nothing where they need not be kept.
+        counts: which of them must be kept, the same way.
+    """
 
     cube: Cube
     sampling: Sampling
     judge: LabelJudge
+    original: NDArray[np.int64]
+    void: NDArray[np.bool_]
+    wanted: NDArray[np.uint16] | None
+    tolerance: float | None
+    depths: NDArray[np.float64]
+    counts: NDArray[np.bool_]
 
-    def labels(self, integers: NDArray[np.int64], void: NDArray[np.bool_]) -> NDArray[np.uint16]:
-        return self.judge.labels_of(self.sampling.stored(integers), self.cube, ~void)
+    @classmethod
+    def of(cls, encoder: Encoder, window: Window, truth: LabelTruth, judge: LabelJudge) -> _Asker:
+        """What is asked about a tile."""
+        bands, settings = encoder.cube.shape.bands, encoder.settings
+        integers, _ = encoder.samples(window)
+        original = integers.reshape(bands, -1).T
+        void = voxel_reasons(encoder.cube, window).reshape(bands, -1).T != 0
+        wanted = truth.codes[truth.labels[window.slices].ravel()] if settings.keep_labels else None
+        nothing = np.zeros((len(original), 0))
+        asker = cls(
+            encoder.cube, encoder.sampling, judge, original, void, wanted, settings.keep_depths, nothing, nothing != 0
+        )
+        if settings.keep_depths is None:
+            return asker
+        depths, counts = asker.features(original, void)
+        return replace(asker, depths=depths, counts=counts)
+
+    def features(
+        self, integers: NDArray[np.int64], void: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Depths of spectra, and which count."""
+        return cast("FeatureJudge", self.judge).features_of(self.sampling.stored(integers), self.cube, ~void)
+
+    def agrees(self, integers: NDArray[np.int64], pixels: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether spectra tried for some pixels have all that must be kept of them."""
+        good = np.ones(pixels.size, bool)
+        void = self.void[pixels]
+        if self.wanted is not None:
+            good = self.judge.labels_of(self.sampling.stored(integers), self.cube, ~void) == self.wanted[pixels]
+        if self.tolerance is not None and good.any():
+            depths, _ = self.features(integers[good], void[good])
+            at = pixels[good]
+            off = feature_loop.excess(self.depths[at], self.counts[at], depths, self.tolerance)
+            good[good] = (off <= 1).all(axis=1)
+        return good

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec.header import checked_plan
-from palimpsest.codec.refinement import unpack_labels
+from palimpsest.codec.refinement import map_digest, unpack_labels
 from palimpsest.codec.stream import LABELS, open_stream
 from palimpsest.errors import StreamCorrupt
 
@@ -28,6 +28,8 @@ def read_labels(path: Path | str) -> tuple[tuple[str, ...], NDArray[np.uint16]]:
         raise StreamCorrupt("the stream carries no label map", where=path, wanted="one made with --keep labels")
     bands, rows, cols = checked_plan(stream).shape
     labels, _, _ = unpack_labels(stream.read(LABELS), rows, cols, bands)
+    if certificate.get("map", "") not in ("", map_digest(labels)):  # the first streams did not say
+        raise StreamCorrupt("the label map is not the one that was certified", where=path)
     names = tuple(str(name) for name in certificate.get("labels", ()))
     if int(labels.max()) >= len(names):
         raise StreamCorrupt("label without a name", where=path, got=int(labels.max()), wanted=f"below {len(names)}")

@@ -10,15 +10,16 @@ import hashlib
 import math
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import header, layers, refinement
+from palimpsest.codec import depths, header, layers, refinement
 from palimpsest.codec import stream as container
 from palimpsest.codec.damage import refusing
+from palimpsest.codec.decoded import DecodedTile
 from palimpsest.codec.models import model_by_hash
 from palimpsest.codec.sampling import is_void
 from palimpsest.codec.tile import TileCoder, TilePlan
@@ -35,45 +36,6 @@ if TYPE_CHECKING:
 CACHE_BYTES = 1 << 26
 MAPPED_BYTES = 1 << 28  # decoded cubes from this size on are put into a file, where a folder for it is given
 TOLD_BY_VALUES = (Reason.GOOD, Reason.NODATA, Reason.NOT_FINITE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    """What is kept of a decoded tile: values where they are exact, else what any of its spectra follow from.
-
-    Args:
-        reasons: of each voxel, ``(band, row, col)`` uint8; None where all are good.
-        planes: component planes, or None.
-        values: stored values, or None.
-        labels: index of each pixel's label, where pixels were refined.
-        fixes: their corrections.
-    """
-
-    reasons: NDArray[np.uint8] | None
-    planes: NDArray[np.int32] | None = None
-    values: NDArray[np.generic] | None = None
-    labels: NDArray[np.int32] | None = None
-    fixes: refinement.Corrections | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        fixes = () if self.fixes is None else (self.fixes.rungs, self.fixes.steps)
-        parts = (self.reasons, self.planes, self.values, self.labels, *fixes)
-        return sum(part.nbytes for part in parts if part is not None)
-
-    def at(self, rows: slice, cols: slice) -> _Tile:
-        """A part of it."""
-        cut = (..., rows, cols)
-        fixes = self.fixes
-        if fixes is not None:
-            inside = np.zeros(fixes.rungs.shape, bool)
-            inside[rows, cols] = True
-            fixes = refinement.Corrections(fixes.rungs[rows, cols], fixes.steps[inside[fixes.rungs != 0]])
-        return _Tile(
-            *(None if part is None else part[cut] for part in (self.reasons, self.planes, self.values, self.labels)),
-            fixes,
-        )
 
 
 class StreamReader:
@@ -95,7 +57,8 @@ class StreamReader:
         model = model_by_hash(str(head.get("model", "")), [int(n) for n in head.get("trained_levels", ())])
         self._coder = TileCoder(model.transform, model.state, self.plan.levels)
         self._label_map: tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int64]] | None = None
-        self._cache: OrderedDict[int, _Tile] = OrderedDict()
+        self._bump_table: tuple[depths.Bumps, NDArray[np.int64]] | None = None
+        self._cache: OrderedDict[int, DecodedTile] = OrderedDict()
         self._room = cache_bytes
         self._lock = threading.Lock()
 
@@ -247,7 +210,7 @@ class StreamReader:
         part = tile.at(rows, cols)
         return self._values(part, chosen), None if part.reasons is None else part.reasons[chosen]
 
-    def _cached(self, at: int) -> _Tile:
+    def _cached(self, at: int) -> DecodedTile:
         with self._lock:
             if at in self._cache:
                 self._cache.move_to_end(at)
@@ -259,27 +222,35 @@ class StreamReader:
                 self._cache.popitem(last=False)
         return tile
 
-    def _decoded(self, at: int) -> _Tile:
+    def _decoded(self, at: int) -> DecodedTile:
         window, sampling = self.plan.windows[at], self.plan.sampling
         reasons = self._reasons(at)
         planes = self._planes(at, window, 0)
         if self.plan.exact_bound is not None:
             integers = np.clip(self._spectral.synthesise(planes), *sampling.limits)
-            return _Tile(reasons, values=self._exact(at, integers, reasons, self.plan.exact_bound))
-        if not self.stream.has(container.REFINEMENT, at):
-            return _Tile(reasons, planes)
+            return DecodedTile(reasons, values=self._exact(at, integers, reasons, self.plan.exact_bound))
+        refined, deepened = (self.stream.has(kind, at) for kind in (container.REFINEMENT, container.DEPTHS))
+        if not (refined or deepened):
+            return DecodedTile(reasons, planes)
         labels, bands_of, _ = self._labels()
         local = np.ascontiguousarray(labels[window.slices])
-        fixes = refinement.decode_corrections(self.stream.read(container.REFINEMENT, at), local, bands_of)
-        return _Tile(reasons, planes, labels=local, fixes=fixes)
+        numbers, fixes = None, None
+        if deepened:
+            numbers = depths.decode_numbers(self.stream.read(container.DEPTHS, at), local, self._bumps()[0])
+        if refined:
+            fixes = refinement.decode_corrections(self.stream.read(container.REFINEMENT, at), local, bands_of)
+        return DecodedTile(reasons, planes, None, local, numbers, fixes)
 
-    def _values(self, tile: _Tile, chosen: NDArray[np.intp]) -> NDArray[np.generic]:
+    def _values(self, tile: DecodedTile, chosen: NDArray[np.intp]) -> NDArray[np.generic]:
         """Stored values ``(band, row, col)`` of a decoded tile, or of a part of one."""
         if tile.values is not None:
             return tile.values[chosen]
         assert tile.planes is not None
         limits = self.plan.sampling.limits
         integers = np.clip(self._spectral.synthesise(np.ascontiguousarray(tile.planes), chosen), *limits)
+        if tile.numbers is not None and tile.labels is not None:
+            bumps, shares = self._bumps()
+            integers = depths.applied(integers, tile.numbers, tile.labels, bumps, shares[:, chosen], limits)
         if tile.fixes is not None and tile.labels is not None:
             _, bands_of, rmse = self._labels()
             fixes = refinement.Corrections(tile.fixes.rungs, np.ascontiguousarray(tile.fixes.steps[:, chosen]))
@@ -293,6 +264,18 @@ class StreamReader:
                 bands, rows, cols = self.plan.shape
                 self._label_map = refinement.unpack_labels(self.stream.read(container.LABELS), rows, cols, bands)
             return self._label_map
+
+    def _bumps(self) -> tuple[depths.Bumps, NDArray[np.int64]]:
+        """All bumps of the stream, and what each takes of each band."""
+        labels, _, _ = self._labels()
+        with self._lock:
+            if self._bump_table is None:
+                if self.bands.centre_nm is None:
+                    raise StreamCorrupt("features without wavelengths", where=self.stream.path)
+                data = self.stream.read(container.BUMPS)
+                bumps = depths.unpack_bumps(data, int(labels.max()) + 1, self.bands.count)
+                self._bump_table = bumps, bumps.shares(depths.ranks(self.bands.centre_nm))
+            return self._bump_table
 
     def _planes(self, at: int, window: Window, level: int) -> NDArray[np.int32]:
         pulls, gains = header.read_side(self.stream, at, window, self.plan.levels)

@@ -8,6 +8,7 @@ decoder does here is integer addition.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -139,6 +140,11 @@ def _groups(
             if band.size:
                 found.append((on_rung[label_of[on_rung] == label], band))
     return found
+
+
+def map_digest(labels: NDArray[np.int32]) -> str:
+    """What a certificate says of a label map ``(row, col)``: the first half of the SHA-256 of its int32 indices."""
+    return hashlib.sha256(np.ascontiguousarray(labels, "<i4").tobytes()).hexdigest()[:32]
 
 
 def pack_labels(labels: NDArray[np.int32], bands_of: NDArray[np.bool_], rmse: NDArray[np.int64]) -> bytes:

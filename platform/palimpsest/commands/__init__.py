@@ -120,6 +120,19 @@ def note(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def spent(start: float) -> dict[str, object]:
+    """Seconds since ``time.perf_counter()`` gave ``start``, and the most memory that this process held, for answers."""
+    import time
+
+    found: dict[str, object] = {"seconds": round(time.perf_counter() - start, 3)}
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return found
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {**found, "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The ``--json`` option that every answering verb has."""
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")

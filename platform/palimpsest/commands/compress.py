@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palimpsest.commands import add_json, note, print_result
+from palimpsest.commands import add_json, note, print_result, spent
 from palimpsest.errors import MissingWavelengths, UsageError
 
 if TYPE_CHECKING:
@@ -26,11 +27,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--bpppc", type=float, help=f"bits per pixel per channel (default {DEFAULT_BPPPC})")
     mode.add_argument("--max-error", type=float, help="largest absolute error, stored units")
     mode.add_argument("--lossless", action="store_true", help="every bit comes back")
-    parser.add_argument("--keep", help="'labels': every material label is kept, certified")
+    parser.add_argument(
+        "--keep", action="append", metavar="WHAT",
+        help="'labels': every material label is kept, certified; 'features=D': no diagnostic feature's depth is off by "
+        "more than D of itself; both: 'labels,features=0.1'",
+    )
     parser.add_argument("--knowledge", default=None, help="release: folder, .plk, id, or 'none'")
     parser.add_argument("--strength", type=float, default=0.5, help="0 plain rate-distortion ... 1 full importance")
     parser.add_argument("--effort", type=int, default=5, choices=range(1, 10), metavar="1..9")
     parser.add_argument("--denoise", action="store_true", help="denoise before coding (recorded in the stream)")
+    parser.add_argument("--workers", type=int, default=0, help="tiles coded at a time (default: all processors)")
     add_json(parser)
 
 
@@ -39,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from palimpsest.codec.encoder import encode
     from palimpsest.formats import read
 
+    start = time.perf_counter()
     settings = _settings(options)
     cube = read(options.cube)
     if options.denoise:
@@ -52,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
             "bytes": report.size, "bpppc": report.bpppc,
             "psnr_db": report.psnr_db if math.isfinite(report.psnr_db) else None, "max_error": report.max_error,
             "labels_kept": report.labels_kept, "stream_sha256": report.stream_sha256,
+            **({} if report.depth_error is None else {"depth_error": report.depth_error}), **spent(start),
         },
         as_json=options.json,
     )
@@ -59,22 +67,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> EncodeSettings:
-    from palimpsest.codec.contract import EncodeSettings
+    from palimpsest.codec.contract import EncodeSettings, asked_to_keep
 
     if not 0 <= options.strength <= 1:
         raise UsageError("strength out of range", got=options.strength, wanted="0 to 1")
-    if options.keep not in (None, "labels"):
-        raise UsageError("cannot keep that", got=options.keep, wanted="labels")
-    keep = options.keep == "labels"
+    labels, depths = asked_to_keep(",".join(options.keep or ()))
+    keep = labels or depths is not None
     if keep and (options.lossless or options.max_error is not None):
         raise UsageError("--keep goes with a rate or alone", got="--lossless or --max-error")
     if keep and options.knowledge == "none":
-        raise MissingWavelengths("labels cannot be kept without knowledge", got="--knowledge none", wanted="a release")
+        raise MissingWavelengths("nothing can be kept without knowledge", got="--knowledge none", wanted="a release")
     mode: Mode = "lossless" if options.lossless else "bound" if options.max_error is not None else "rate"
     bpppc = options.bpppc if options.bpppc is not None or keep else DEFAULT_BPPPC
     return EncodeSettings(
         mode=mode, bpppc=bpppc, max_error=options.max_error, strength=options.strength, effort=options.effort,
-        keep_labels=keep,
+        keep_labels=labels, keep_depths=depths, workers=max(0, options.workers),
     )
 
 
@@ -82,13 +89,13 @@ def _knowledge(
     cube: Cube, settings: EncodeSettings, release: str | None
 ) -> tuple[ImportanceMap | None, LabelJudge | None]:
     """Importance and judge, loaded only where they play a part."""
-    if settings.keep_labels and not cube.bands.has_wavelengths:
-        raise MissingWavelengths("labels cannot be kept", where=cube.name, got="no wavelengths", wanted="band centres")
+    if settings.keeps and not cube.bands.has_wavelengths:
+        raise MissingWavelengths("nothing can be kept", where=cube.name, got="no wavelengths", wanted="band centres")
     weighs = settings.strength > 0 and release != "none" and settings.mode == "rate"
     if weighs and not cube.bands.has_wavelengths:
         note("palimpsest: no wavelengths, so every band weighs alike")
         weighs = False
-    if not weighs and not settings.keep_labels:
+    if not weighs and not settings.keeps:
         return None, None
     from palimpsest.knowledge.importance import importance_map
     from palimpsest.knowledge.judge import ReleaseJudge
@@ -96,4 +103,4 @@ def _knowledge(
 
     knowledge = load(release)
     importance = importance_map(cube, knowledge, settings.strength) if weighs else None
-    return importance, ReleaseJudge(knowledge) if settings.keep_labels else None
+    return importance, ReleaseJudge(knowledge) if settings.keeps else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palimpsest.commands import add_json, print_result
+from palimpsest.commands import add_json, print_result, spent
 from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=int, default=0, help="stop before the N finest levels: a coarser picture")
     parser.add_argument("--window", help="R0:R1,C0:C1, 0-based, half-open")
     parser.add_argument("--bands", help="A:B, 0-based, half-open")
+    parser.add_argument("--workers", type=int, default=0, help="tiles decoded at a time (default: all processors)")
     add_json(parser)
 
 
@@ -29,12 +31,17 @@ def run(options: argparse.Namespace) -> int:
     from palimpsest.cubes import Window
     from palimpsest.formats import write
 
+    start = time.perf_counter()
     window = None if options.window is None else Window.parse(options.window)
-    cube = decode(options.stream, level=options.level, window=window, bands=_bands(options.bands))
+    folder = options.out.parent if options.out.parent.is_dir() else None
+    cube = decode(
+        options.stream, level=options.level, window=window, bands=_bands(options.bands),
+        workers=max(0, options.workers), folder=folder,
+    )
     write(cube, options.out)
     bands, rows, cols = cube.shape
     result = {"out": str(options.out), "bands": bands, "rows": rows, "cols": cols, "dtype": cube.data.dtype.name}
-    print_result(result, as_json=options.json)
+    print_result({**result, **spent(start)}, as_json=options.json)
     return 0
 
 

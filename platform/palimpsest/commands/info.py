@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="cube, .plm stream or provenance file")
     parser.add_argument("--verify", action="store_true", help="repeat what the file promises: checksums, bound, labels")
     parser.add_argument("--knowledge", metavar="RELEASE", help="release for labels that a stream certifies")
+    parser.add_argument("--original", metavar="CUBE", type=Path, help="measures again the depths that were kept")
     add_json(parser)
 
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
             head = stream.read(16)
     answer: dict[str, object]
     if path.suffix.lower() == ".plm":
-        answer = _stream(path, verify=options.verify, release=options.knowledge)
+        answer = _stream(path, options)
     elif head == SQLITE_MAGIC:
         from palimpsest.provenance.describe import describe
 
@@ -45,19 +46,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _stream(path: Path, *, verify: bool, release: str | None) -> dict[str, object]:
+def _stream(path: Path, options: argparse.Namespace) -> dict[str, object]:
     from palimpsest.codec import inspect
 
     found = inspect.describe(path)
-    if not verify:
+    if not options.verify:
         return found
     judge = None
     if "certificate" in found:  # only then is knowledge needed, and imported
         from palimpsest.knowledge.judge import ReleaseJudge
         from palimpsest.knowledge.release import load
 
-        judge = ReleaseJudge(load(release))
-    return {**found, "verified": inspect.verify(path, judge)}
+        judge = ReleaseJudge(load(options.knowledge))
+    original = None
+    if options.original is not None:
+        from palimpsest.formats import read
+
+        original = read(options.original)
+    return {**found, "verified": inspect.verify(path, judge, original)}
 
 
 def _cube(path: Path, *, verify: bool) -> dict[str, object]:

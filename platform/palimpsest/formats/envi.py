@@ -15,6 +15,7 @@ import numpy as np
 
 from palimpsest.atomic import replacing, write_text
 from palimpsest.cubes import Cube, CubeShape
+from palimpsest.cubes.mapped import KEPT_BYTES, forget
 from palimpsest.errors import FormatError, HeaderMismatch
 from palimpsest.formats.envi_fields import NOTE, read_meaning, write_meaning
 from palimpsest.formats.envi_header import format_header, is_header, read_header, whole
@@ -235,7 +236,12 @@ def fitting_values(layout: Layout, actual: int) -> list[str]:
 def _write_values(data: NDArray[np.generic], path: Path, interleave: str, *, big_endian: bool) -> None:
     stored = data.dtype.newbyteorder(">" if big_endian else "<")
     in_file_order = data.transpose(FILE_AXES[interleave])
+    written = 0
     with path.open("wb") as stream:
         # Slab by slab, so that a memory map larger than memory can be copied.
         for slab in in_file_order:
             stream.write(np.ascontiguousarray(slab, stored).data)
+            written += slab.nbytes
+            if written > KEPT_BYTES:
+                forget(data)
+                written = 0

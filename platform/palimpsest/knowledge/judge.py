@@ -89,6 +89,36 @@ class ReleaseJudge:
             found[part] = numbers[decide(how.rules, values, how.rules.measure(values)).winner + 1]
         return found
 
+    def features_of(
+        self, spectra: NDArray[np.generic], cube: Cube, usable: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Depth of every diagnostic feature of single spectra, and whether it counts, each ``(spectrum, feature)``.
+
+        Arguments as for :meth:`labels_of`. A feature counts where a material that it is diagnostic of passes all its
+        rules; its depth is NaN where there is no such feature.
+        """
+        how = self.reading(cube)
+        depths = np.empty((len(spectra), how.rules.rows))
+        counts = np.zeros(depths.shape, bool)
+        for start in range(0, len(spectra), BLOCK_PIXELS):
+            part = slice(start, start + BLOCK_PIXELS)
+            values = how.reflectance(spectra[part], None if usable is None else usable[part])
+            measured = how.rules.measure(values)
+            depths[part] = measured.depth.T
+            for prepared, one in zip(how.rules.materials, decide(how.rules, values, measured).candidates, strict=True):
+                for slot in prepared.features:
+                    counts[part, slot.row] |= one.accepted
+        return depths, counts
+
+    def feature_bands(self, cube: Cube) -> tuple[NDArray[np.intp], ...]:
+        """Stored bands of each feature between its shoulders, by wavelength; all of them where there is none."""
+        rules = self.reading(cube).rules
+        found = []
+        for window, shapes in zip(rules.windows, rules.shapes, strict=True):
+            inner = np.setdiff1d(window.bands, np.concatenate([window.left, window.right]))
+            found += [rules.bands[inner if inner.size else window.bands]] * len(shapes)
+        return tuple(found)
+
     def decision_bands(self, cube: Cube, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
         """Stored bands that each label hangs on, ``(label, band)``.
 
