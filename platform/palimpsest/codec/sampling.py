@@ -71,7 +71,9 @@ def sampling_of(cube: Cube, largest: float, max_error: float | None) -> Sampling
         return Sampling(cube.data.dtype.name, 1.0)
     quantum = 2.0 ** (math.floor(math.log2(largest)) - FLOAT_DIGITS) if largest > 0 else 1.0
     if max_error is not None and max_error > 0:
-        quantum = 2.0 ** math.floor(math.log2(max_error / 4))
+        # Up to half a quantum of the bound is lost in rounding: a 64th of it where values leave room for that.
+        coarse, fine = (2.0 ** math.floor(math.log2(max_error / share)) for share in (4, 64))
+        quantum = min(coarse, max(fine, quantum))
     return Sampling(cube.data.dtype.name, quantum)
 
 
