@@ -8,7 +8,7 @@ import os
 import random
 import struct
 import zlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,6 +20,9 @@ from palimpsest.codec.encoder import encode
 from palimpsest.codec.inspect import describe, verify
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import PalimpsestError, StreamCorrupt
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MUTATIONS = int(os.environ.get("PALIMPSEST_FUZZ", "120"))  # of each stream; thousands on request
 
@@ -45,21 +48,23 @@ def streams(tmp_path_factory) -> dict[str, Path]:
     return {name: folder / f"{name}.plm" for name in made}
 
 
-def rebuilt(data: bytes, *, head=None, rows=None) -> bytes:
+def rebuilt(data: bytes, path: Path, *, head=None, rows=None) -> bytes:
     """A stream whose head or index was changed by someone who also mends the checksums."""
-    _, head_length, index_length, _ = container.FIXED.unpack_from(data)
-    start = container.FIXED.size
-    head_bytes = data[start : start + head_length]
-    index = bytearray(data[start + head_length : start + head_length + index_length])
+    path.write_bytes(data)
+    opened = container.open_stream(path)
+    start = next(iter(opened.sections.values())).offset
+    head_bytes = data[container.FIXED.size :][: container.FIXED.unpack_from(data)[1]]
     if head is not None:
-        fields = container._parsed_head(head_bytes, Path("x")) | head
         packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=container._DICTIONARY)
-        head_bytes = packer.compress(json.dumps(fields).encode()) + packer.flush()
+        head_bytes = packer.compress(json.dumps({**opened.head, **head}).encode()) + packer.flush()
+    table = [(section.kind, section.tile, section.length, section.crc) for section in opened.sections.values()]
     for at, row in (rows or {}).items():
-        container.ROW.pack_into(index, 8 + at * container.ROW.size, *row)
-    crc = zlib.crc32(bytes(index), zlib.crc32(head_bytes))
+        table[at] = row
+    index = struct.pack("<II", len(table), len(opened.tile_hashes))
+    index += b"".join([*(container.ROW.pack(*row) for row in table), *opened.tile_hashes])
+    crc = zlib.crc32(index, zlib.crc32(head_bytes))
     fixed = container.FIXED.pack(container.MAGIC, len(head_bytes), len(index), crc)
-    return fixed + head_bytes + bytes(index) + data[start + head_length + index_length :]
+    return fixed + head_bytes + index + data[start:]
 
 
 @pytest.mark.parametrize("mode", ["rate", "bound", "lossless"])
@@ -115,9 +120,10 @@ def test_sections_altered_by_someone_who_mends_their_checksums_are_refused(strea
         for _ in range(rng.choice((1, 3, 50))):
             body[rng.randrange(len(body))] = rng.randrange(256)
         row = (section.kind, section.tile, section.length, zlib.crc32(bytes(body)))
-        mutated = bytearray(data)
-        mutated[section.offset : section.offset + section.length] = body
-        altered.write_bytes(rebuilt(bytes(mutated), rows={at: row}))
+        mended = bytearray(rebuilt(data, altered, rows={at: row}))
+        place = len(mended) - (len(data) - section.offset)
+        mended[place : place + section.length] = body
+        altered.write_bytes(bytes(mended))
         try:
             decoded = decode(altered).data.tobytes()
         except PalimpsestError:
@@ -141,7 +147,7 @@ ABSURD = [
 @pytest.mark.parametrize("mode", ["rate", "lossless"])
 def test_absurd_heads_are_refused_before_memory_is_taken_for_them(streams, tmp_path, mode, fields):
     path = tmp_path / "absurd.plm"
-    path.write_bytes(rebuilt(streams[mode].read_bytes(), head=fields))
+    path.write_bytes(rebuilt(streams[mode].read_bytes(), path, head=fields))
     truth = decode(streams[mode]).data.tobytes()
     with contextlib.suppress(PalimpsestError):
         assert decode(path).data.tobytes() == truth  # a field that decides no value
@@ -163,7 +169,7 @@ def test_an_index_that_claims_more_than_the_file_is_refused(streams, tmp_path):
     opened = container.open_stream(streams["rate"])
     path = tmp_path / "x.plm"
     for at, section in enumerate(opened.sections.values()):
-        path.write_bytes(rebuilt(data, rows={at: (section.kind, section.tile, 0xFFFFFFFF, section.crc)}))
+        path.write_bytes(rebuilt(data, path, rows={at: (section.kind, section.tile, 0xFFFFFFFF, section.crc)}))
         with pytest.raises(StreamCorrupt):
             decode(path)
     spliced = bytearray(data)

@@ -1,7 +1,8 @@
 """Streams that were damaged or forged: how many of many thousands crash, hang, take memory, or lie.
 
-Small streams of every mode are struck in five ways: bits flipped, cut, two files spliced, sections altered with their
-checksums mended, and heads that claim absurd things with everything mended. Each batch is decoded in a process of its
+Small streams of every mode, of one tile and of several, with labels and features kept, are struck in seven ways: bits
+flipped, cut, two files spliced, sections altered or swapped with their checksums mended, rows of the index that lie,
+and heads and certificates that claim absurd things with everything mended. Each batch is decoded in a process of its
 own under limits of memory and time, so that even a crash is counted and not suffered. Values are wrong when decoding
 succeeds and gives anything but what was encoded.
 """
@@ -26,20 +27,23 @@ from palimpsest_pipelines.codec_benchmark.scenes import Scene, digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from palimpsest.cubes import Cube
     from palimpsest_pipelines.codec_benchmark.ledger import Ledger
 
 PART = "hostile"
 BATCH = 1000
 MOST_MEMORY = 1 << 30
-MOST_SECONDS = 20
+MOST_SECONDS = 10
 ABSURD: dict[str, tuple[object, ...]] = {
     "shape": ([1 << 15, 1 << 20, 1 << 20], [10, 0, 20], [10, -5, 20], "many", [10, 18], [1e300, 1, 1], [10, 19, 20]),
     "dtype": ("complex128", 7, "int8", "float64"), "mode": ("magic", "rate", "bound", "lossless"),
     "tile": (1, 8, 1 << 40, -512), "quantum": (0, -1.0, 1e300), "step": (0, 1e308, "wide", 1e-300),
     "fraction_bits": (900, -3, 0), "components": (0, 1 << 40, 9, -1), "model": ("0" * 64, 3), "version": (99, None),
     "nodata": ([], 5), "max_error": ("none", 1e30, -1), "trained_levels": ([99], [1], "all"),
-    "geotransform": ([1, 2],), "metadata": (3,),
+    "geotransform": ([1, 2],), "metadata": (3,), "names": (5, [[]] * 9),
+    "certificate": (7, {"labels": 3}, {"labels": ["x"], "map": "0"}, {"features": {"tolerance": []}}),
 }
 
 
@@ -79,33 +83,84 @@ def small_cube() -> Cube:
     return Cube(data, BandTable(10, np.linspace(400.0, 2400.0, 10)), nodata=-9999, name="small")
 
 
+class Judge:
+    """Names pixels and measures a depth without a release, so that kept streams are made in milliseconds."""
+
+    release = "bands"
+    label_names = ("unnamed", "bright", "dark")
+
+    def labels_of(
+        self, spectra: NDArray[np.generic], cube: Cube, usable: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.uint16]:
+        """By the fourth band."""
+        value = spectra[:, 3].astype(np.float64)
+        return np.where(value > 600, 1, np.where(value < -600, 2, 0)).astype(np.uint16)
+
+    def labels(self, cube: Cube) -> NDArray[np.uint16]:
+        """Of a cube, ``(row, col)``."""
+        bands, rows, cols = cube.shape
+        return self.labels_of(np.asarray(cube.data).reshape(bands, -1).T, cube).reshape(rows, cols)
+
+    def decision_bands(self, cube: Cube, labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
+        """The fourth band decides, ``(label, band)``."""
+        bands = np.zeros((3, cube.shape.bands), bool)
+        bands[:, 3] = True
+        return bands
+
+    def features_of(
+        self, spectra: NDArray[np.generic], cube: Cube, usable: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """One feature about the sixth band, of named pixels."""
+        values = spectra.astype(np.float64)
+        depth = (values[:, [4]] + values[:, [8]] - 2 * values[:, [6]]) / 1000 + 0.5
+        return depth, (self.labels_of(spectra, cube) > 0)[:, None] & (np.abs(depth) > 0.01)
+
+    def feature_bands(self, cube: Cube) -> tuple[NDArray[np.intp], ...]:
+        """Bands 5 to 7."""
+        return (np.array([5, 6, 7]),)
+
+
 def struck(seed: int, count: int, folder: Path) -> Counter[str]:
     """What became of ``count`` struck streams: 'refused', 'harmless', 'wrong', 'crashed', 'hung' or 'memory'."""
     originals = _streams(folder)
     truths = {_decoded(path) for path in originals}
     rng = random.Random(seed)
     path, found = folder / "struck.plm", Counter[str]()
+    kept = {_labels(path) for path in originals} - {b""}
     for _ in range(count):
         strike = rng.choice(STRIKES)
         path.write_bytes(strike(originals, rng))
         signal.alarm(MOST_SECONDS)
-        found[_outcome(path, truths)] += 1
+        found[_outcome(path, truths, kept)] += 1
         signal.alarm(0)
     return found
 
 
-def _outcome(path: Path, truths: set[bytes]) -> str:
+def _outcome(path: Path, truths: set[bytes], kept: set[bytes]) -> str:
     try:
-        values = _decoded(path)
-    except PalimpsestError:
-        return "refused"
+        outcomes = [_one_outcome(lambda: _decoded(path), truths), _one_outcome(lambda: _labels(path), {*kept, b""})]
     except TimeoutError:
         return "hung"
     except MemoryError:
         return "memory"
     except Exception:  # whatever else comes out is what this counts
         return "crashed"
-    return "harmless" if values in truths else "wrong"
+    return next((bad for bad in ("wrong", "refused") if bad in outcomes), "harmless")
+
+
+def _one_outcome(read: Callable[[], bytes], right: set[bytes]) -> str:
+    try:
+        return "harmless" if read() in right else "wrong"
+    except PalimpsestError:
+        return "refused"
+
+
+def _labels(path: Path) -> bytes:
+    """The label map; nothing where the stream has none."""
+    from palimpsest.codec.label_map import read_labels
+    from palimpsest.codec.stream import LABELS, open_stream
+
+    return read_labels(path)[1].tobytes() if open_stream(path).has(LABELS) else b""
 
 
 def _decoded(path: Path) -> bytes:
@@ -123,9 +178,11 @@ def _streams(folder: Path) -> list[Path]:
         "rate": EncodeSettings(bpppc=2.5, strength=0), "bound": EncodeSettings(mode="bound", max_error=4, strength=0),
         "lossless": EncodeSettings(mode="lossless", strength=0),
         "coarse": EncodeSettings(bpppc=1.5, strength=0, model="plain"),
+        "tiles": EncodeSettings(bpppc=3.0, strength=0, tile=8),
+        "kept": EncodeSettings(bpppc=None, strength=0, keep_labels=True, keep_depths=0.1, tile=16),
     }
     for name, settings in asked.items():
-        encode(cube, settings, out=folder / f"{name}.plm")
+        encode(cube, settings, judge=Judge() if settings.keeps else None, out=folder / f"{name}.plm")
     return [folder / f"{name}.plm" for name in asked]
 
 
@@ -164,13 +221,44 @@ def _altered(paths: Sequence[Path], rng: random.Random) -> bytes:
     return _repacked(path, sections=sections)
 
 
+def _swapped(paths: Sequence[Path], rng: random.Random) -> bytes:
+    """Two sections exchange their data, their checksums mended; one of them may come from another file."""
+    first, second = rng.choice(paths), rng.choice(paths)
+    sections, donors = _opened(first)[1], _opened(second)[1]
+    one, other = rng.randrange(len(sections)), rng.randrange(len(donors))
+    sections[one] = (*sections[one][:2], donors[other][2])
+    if first == second:
+        sections[other] = (*sections[other][:2], donors[one][2])
+    return _repacked(first, sections=sections)
+
+
+def _lying(paths: Sequence[Path], rng: random.Random) -> bytes:
+    """Rows of the index name other kinds or tiles, or are missing, or there twice."""
+    path = rng.choice(paths)
+    _, sections, hashes = _opened(path)
+    at = rng.randrange(len(sections))
+    kind, tile, data = sections[at]
+    choice = rng.randrange(4)
+    if choice == 0:
+        sections[at] = (rng.randrange(256), tile, data)
+    elif choice == 1:
+        sections[at] = (kind, rng.randrange(-2, 99), data)
+    elif choice == 2:
+        del sections[at]
+    else:
+        sections.insert(at, (kind, tile, rng.randbytes(rng.randrange(200))))
+    return _repacked(path, sections=sections, hashes=hashes[: rng.choice((None, None, -1))])
+
+
 def _absurd(paths: Sequence[Path], rng: random.Random) -> bytes:
     path = rng.choice(paths)
     fields = rng.sample(sorted(ABSURD), rng.choice((1, 1, 2)))
     return _repacked(path, head=_opened(path)[0] | {field: rng.choice(ABSURD[field]) for field in fields})
 
 
-STRIKES: tuple[Callable[[Sequence[Path], random.Random], bytes], ...] = (_flipped, _cut, _spliced, _altered, _absurd)
+STRIKES: tuple[Callable[[Sequence[Path], random.Random], bytes], ...] = (
+    _flipped, _cut, _spliced, _altered, _swapped, _lying, _absurd
+)
 
 
 def _opened(path: Path) -> tuple[dict[str, Any], list[tuple[int, int, bytes]], tuple[bytes, ...]]:
@@ -182,13 +270,17 @@ def _opened(path: Path) -> tuple[dict[str, Any], list[tuple[int, int, bytes]], t
 
 
 def _repacked(
-    path: Path, head: dict[str, Any] | None = None, sections: list[tuple[int, int, bytes]] | None = None
+    path: Path, head: dict[str, Any] | None = None, sections: list[tuple[int, int, bytes]] | None = None,
+    hashes: Sequence[bytes] | None = None,
 ) -> bytes:
     """A stream with another head or other sections, every checksum mended but the hashes of the decoded values."""
     from palimpsest.codec.stream import pack
 
-    old_head, old_sections, hashes = _opened(path)
-    return pack(old_head if head is None else head, old_sections if sections is None else sections, hashes)
+    old_head, old_sections, old_hashes = _opened(path)
+    return pack(
+        old_head if head is None else head, old_sections if sections is None else sections,
+        old_hashes if hashes is None else hashes,
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

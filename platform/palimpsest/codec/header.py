@@ -134,7 +134,7 @@ def build_sections(
 def tile_bytes(tile: EncodedTile) -> int:
     """What a tile adds to the size of a stream, its rows of the index included."""
     parts = [tile.mask, _pack_side(tile), *tile.code.chunks, tile.exact, tile.refinement, tile.depths]
-    return container.HASH + sum(len(part) + container.ROW.size for part in parts if part)
+    return container.HASH + sum(len(part) + container.ROW_BYTES for part in parts if part)
 
 
 def checked_plan(stream: container.Stream) -> Plan:

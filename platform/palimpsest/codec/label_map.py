@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.codec.damage import refusing
 from palimpsest.codec.header import checked_plan
 from palimpsest.codec.refinement import map_digest, unpack_labels
 from palimpsest.codec.stream import LABELS, open_stream
@@ -14,6 +15,8 @@ from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from palimpsest.codec.stream import Stream
 
 
 def read_labels(path: Path | str) -> tuple[tuple[str, ...], NDArray[np.uint16]]:
@@ -23,6 +26,12 @@ def read_labels(path: Path | str) -> tuple[tuple[str, ...], NDArray[np.uint16]]:
         StreamCorrupt: the stream carries no label map, or a damaged one.
     """
     stream = open_stream(Path(path))
+    with refusing(stream):
+        return _read(stream)
+
+
+def _read(stream: Stream) -> tuple[tuple[str, ...], NDArray[np.uint16]]:
+    path = stream.path
     certificate = stream.head.get("certificate")
     if not isinstance(certificate, dict) or not stream.has(LABELS):
         raise StreamCorrupt("the stream carries no label map", where=path, wanted="one made with --keep labels")

@@ -3,7 +3,7 @@
 Layout (little-endian; byte by byte in ``docs/format.md``)::
 
     magic 8 | head length u32 | index length u32 | CRC-32 of head and index u32
-    head: deflated JSON (preset dictionary)  |  index: one 13-byte row a section, then the tiles' hashes
+    head: deflated JSON (preset dictionary)  |  index: kind, tile, length and CRC-32 of each section, the tiles' hashes
     sections, ordered so that a cut file keeps its coarser levels whole
     SHA-256 of everything before it, 32 bytes
 
@@ -21,16 +21,22 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 MAGIC = b"\x89PLM\r\n\x01\n"
 VERSION = 1
 FIXED = struct.Struct("<8sIII")
 ROW = struct.Struct("<BiII")  # kind, tile, length, CRC-32
+COLUMNS = 1 << 31  # added to the number of sections: the index is columns, not rows
+ROW_BYTES = 6  # about what a section adds to the index
 TRAILER = 32
 HASH = 16  # bytes kept of a tile's SHA-256
 LARGEST_HEAD = 1 << 24
@@ -167,8 +173,7 @@ def pack(
     text = json.dumps(head, separators=(",", ":"), allow_nan=False, sort_keys=True).encode()
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=_DICTIONARY)
     head_bytes = packer.compress(text) + packer.flush()
-    rows = [ROW.pack(kind, tile, len(data), zlib.crc32(data)) for kind, tile, data in sections]
-    index = b"".join([struct.pack("<II", len(rows), len(tile_hashes)), *rows, *tile_hashes])
+    index = _packed_index(sections, tile_hashes)
     crc = zlib.crc32(index, zlib.crc32(head_bytes))
     body = b"".join([
         FIXED.pack(MAGIC, len(head_bytes), len(index), crc), head_bytes, index, *(data for _, _, data in sections)
@@ -214,19 +219,58 @@ def _parsed_head(data: bytes, path: Path) -> dict[str, Any]:
     return head
 
 
+def _packed_index(sections: Sequence[tuple[int, int, bytes]], tile_hashes: Sequence[bytes]) -> bytes:
+    """Kinds, tiles (as steps) and lengths column by column, deflated; checksums and hashes as they are."""
+    kinds = np.array([kind for kind, _, _ in sections], np.uint8)
+    steps = np.diff(np.array([tile for _, tile, _ in sections], np.int64), prepend=WHOLE)
+    lengths = np.array([len(data) for _, _, data in sections], np.int64)
+    planes = [_byte_planes(column) for column in (steps, lengths)]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    columns = packer.compress(b"".join([kinds.tobytes(), *planes])) + packer.flush()
+    checks = struct.pack(f"<{len(sections)}I", *(zlib.crc32(data) for _, _, data in sections))
+    counts = struct.pack("<III", len(sections) | COLUMNS, len(tile_hashes), len(columns))
+    return b"".join([counts, columns, checks, *tile_hashes])
+
+
+def _byte_planes(column: NDArray[np.int64]) -> bytes:
+    return (column & 0xFFFFFFFF).astype("<u4").view(np.uint8).reshape(-1, 4).T.tobytes()
+
+
 def _parsed_index(
     index: bytes, start: int, path: Path
 ) -> tuple[dict[tuple[int, int], Section], tuple[bytes, ...], int]:
-    if len(index) < 8:
+    if len(index) < 12:
         raise StreamCorrupt("index is cut", where=path, got=len(index))
-    rows, tiles = struct.unpack_from("<II", index)
-    if len(index) != 8 + rows * ROW.size + tiles * HASH:
-        raise StreamCorrupt("index of the wrong length", where=path, got=len(index))
+    count, tiles = struct.unpack_from("<II", index)
+    rows = _columns(index, count & ~COLUMNS, tiles, path) if count & COLUMNS else _rows(index, count, tiles, path)
     sections: dict[tuple[int, int], Section] = {}
-    for at in range(rows):
-        kind, tile, length, crc = ROW.unpack_from(index, 8 + at * ROW.size)
+    for kind, tile, length, crc in rows:
         sections[kind, tile] = Section(kind, tile, start, length, crc)
         start += length
-    first = 8 + rows * ROW.size
+    first = len(index) - tiles * HASH
     hashes = tuple(index[first + at * HASH : first + (at + 1) * HASH] for at in range(tiles))
     return sections, hashes, start + TRAILER
+
+
+def _rows(index: bytes, count: int, tiles: int, path: Path) -> Iterator[tuple[int, int, int, int]]:
+    """The index of the first streams: one row a section."""
+    if len(index) != 8 + count * ROW.size + tiles * HASH:
+        raise StreamCorrupt("index of the wrong length", where=path, got=len(index))
+    return ROW.iter_unpack(index[8 : 8 + count * ROW.size])
+
+
+def _columns(index: bytes, count: int, tiles: int, path: Path) -> Iterator[tuple[int, int, int, int]]:
+    (packed,) = struct.unpack_from("<I", index, 8)
+    if len(index) != 12 + packed + 4 * count + tiles * HASH:
+        raise StreamCorrupt("index of the wrong length", where=path, got=len(index))
+    try:
+        columns = zlib.decompressobj(-15).decompress(index[12 : 12 + packed], 9 * count + 1)
+    except zlib.error as error:
+        raise StreamCorrupt("index cannot be read", where=path, got=error) from error
+    if len(columns) != 9 * count:
+        raise StreamCorrupt("index of the wrong length", where=path, got=len(columns), wanted=9 * count)
+    planes = np.frombuffer(columns[count:], np.uint8).reshape(2, 4, count)
+    steps, lengths = (np.ascontiguousarray(planes[n].T).view("<u4")[:, 0] for n in range(2))
+    tile = np.cumsum(steps.astype("<i4"), dtype=np.int64) + WHOLE
+    checks = struct.unpack_from(f"<{count}I", index, 12 + packed)
+    return zip(columns[:count], tile.tolist(), lengths.tolist(), checks, strict=True)
