@@ -8,6 +8,7 @@ import numpy as np
 
 from palimpsest_pipelines.codec_benchmark import exact, kept_labels, semantics, speed, tables
 from palimpsest_pipelines.codec_benchmark.claims import claims, mean
+from palimpsest_pipelines.codec_benchmark.rivals import PCA_JPEG2000
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,12 +51,18 @@ def _distortion(rows: Sequence[Row]) -> Table:
 
 
 def _semantics(rows: Sequence[Row]) -> Table:
-    figures = ("bpppc", "psnr_db", "agreement", "depth_error", "position_nm")
-    chosen = sorted(
-        tables.rows_of(rows, semantics.PART), key=lambda row: (row["scene"], row.get("asked", 0), row["subject"])
-    )
-    body = [(row["scene"], row["subject"], *(shown(row[name]) for name in figures)) for row in chosen]
-    return ("scene", "codec", "bpppc", "PSNR, dB", "agreement", "depth error", "position, nm"), list(body)
+    figures = ("agreement", "depth_error", "position_nm", "psnr_db")
+    found: dict[tuple[str, float], dict[str, Row]] = {}
+    for row in tables.rows_of(rows, semantics.PART):
+        found.setdefault((row["scene"], row.get("asked", np.inf)), {})[row["subject"]] = row
+    codecs = (PCA_JPEG2000, *(f"strength={strength:g}" for strength in semantics.STRENGTHS))
+    body: list[Sequence[object]] = []
+    for (scene, rate), lines in sorted(found.items()):
+        order = [lines.get(codec, {}) for codec in codecs] if rate < np.inf else list(lines.values())
+        cells = [" / ".join(shown(row.get(figure)) for row in order) for figure in figures]
+        body.append((scene, shown(rate) if rate < np.inf else "uncoded", *cells))
+    told = " / ".join(("rival", *(f"{strength:g}" for strength in semantics.STRENGTHS)))
+    return (f"meaning: {told}", "bpppc", "agreement", "depth error", "position, nm", "PSNR, dB"), body
 
 
 def _labels(rows: Sequence[Row]) -> Table:
