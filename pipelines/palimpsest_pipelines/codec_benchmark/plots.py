@@ -23,6 +23,7 @@ COLOURS = {
     "plain": "tab:green",
 }
 PANEL_INCHES = 3.0
+RATE_TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 MOST_COLUMNS = 4
 
 
@@ -71,6 +72,10 @@ def _panels(panels: Panels, axis: str, path: Path, *, is_log: bool = False) -> P
             place.plot(rates, values, color=COLOURS[name], marker=".", linewidth=1, label=name)
         place.set_title(scene, fontsize=9)
         place.set_xscale("log")
+        low, high = place.get_xlim()
+        ticks = [tick for tick in RATE_TICKS if low <= tick <= high]
+        place.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        place.set_xticks([], minor=True)
         if is_log:
             place.set_yscale("log")
         place.grid(visible=True, which="both", alpha=0.2)
