@@ -64,3 +64,16 @@ def test_the_largest_samples_survive_and_larger_ones_are_refused():
         transform.analyse(np.zeros((0, 4), np.int32), 1)
     with pytest.raises(UsageError):
         LevelTransform("haar")
+
+
+@pytest.mark.parametrize("variant", ["cdf97", "trained"])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 21, 35), (2, 1, 9), (1, 5, 1)])
+def test_many_planes_at_a_time_are_those_of_one_after_the_other(variant, shape):
+    transform = LevelTransform(variant)
+    planes = np.random.default_rng(4).integers(-40_000, 40_000, shape).astype(np.int32)
+    pyramids = [transform.analyse(plane, 3) for plane in planes]
+    coarse = np.stack([pyramid.coarse for pyramid in pyramids])
+    details = [tuple(np.stack([p.details[n][o] for p in pyramids]) for o in range(3)) for n in range(3)]
+    assert np.array_equal(transform.synthesise_stack(coarse, details), planes)
+    half = np.stack([transform.synthesise(pyramid, 1) for pyramid in pyramids])
+    assert np.array_equal(transform.synthesise_stack(coarse, details, 1), half)

@@ -122,3 +122,14 @@ def join_level(ll: Plane, hl: Plane, lh: Plane, hh: Plane) -> Plane:
     plane[0::2] = low
     plane[1::2] = high
     return plane
+
+
+@numba.njit(
+    "int32[:,:,::1](int32[:,:,::1], int32[:,:,::1], int32[:,:,::1], int32[:,:,::1])", cache=True, nogil=True
+)
+def join_levels(ll: Plane, hl: Plane, lh: Plane, hh: Plane) -> Plane:
+    """:func:`join_level` of many planes, ``(component, row, col)``."""
+    planes = np.empty((ll.shape[0], ll.shape[1] + lh.shape[1], ll.shape[2] + hl.shape[2]), np.int32)
+    for k in range(ll.shape[0]):
+        planes[k] = join_level(ll[k], hl[k], lh[k], hh[k])
+    return planes

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Plane = NDArray[np.int32]
+    Stack = NDArray[np.int32]
     Rows = NDArray[np.int64]
 
 TAP_SHIFT = 14  # of `taps` and `second`
@@ -77,6 +78,18 @@ class Lift:
         return plane
 
 
+    def join_stack(self, low: Stack, high: Stack) -> Stack:
+        """As :meth:`join`, of many planes ``(component, row, col)`` at a time."""
+        low, high = low.copy(), high.copy()
+        for index in (3, 2, 1, 0):
+            step = self.steps[index]
+            target, source = (high, low) if index % 2 == 0 else (low, high)
+            apply_steps(target, source, index % 2, step.taps, step.first, step.second, -1)
+        planes = np.empty((low.shape[0], low.shape[1] + high.shape[1], low.shape[2]), np.int32)
+        planes[:, 0::2], planes[:, 1::2] = low, high
+        return planes
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """The trained transform of one level: rows first, then the columns of each half with weights of their own."""
@@ -99,15 +112,27 @@ class Level:
         return self.rows.join(low, high)
 
 
+    def join_stack(self, ll: Stack, hl: Stack, lh: Stack, hh: Stack) -> Stack:
+        """As :meth:`join`, of many planes ``(component, row, col)`` at a time."""
+        low = _turned_stack(self.low_cols.join_stack(_turned_stack(ll), _turned_stack(hl)))
+        high = _turned_stack(self.high_cols.join_stack(_turned_stack(lh), _turned_stack(hh)))
+        return self.rows.join_stack(low, high)
+
+
 class PlainLevel:
     """CDF 9/7: a level without training."""
 
     split = staticmethod(lifting.split_level)
     join = staticmethod(lifting.join_level)
+    join_stack = staticmethod(lifting.join_levels)
 
 
 def _turned(plane: Plane) -> Plane:
     return np.ascontiguousarray(plane.T)
+
+
+def _turned_stack(planes: Stack) -> Stack:
+    return np.ascontiguousarray(planes.transpose(0, 2, 1))
 
 
 @numba.njit("int64(int64, int64)", cache=True, nogil=True)
@@ -240,3 +265,16 @@ def apply_step(
                     answer[c] += weight * min(max(unit[c], -activity[c]), activity[c])
         for c in range(cols):
             target[r, c] = np.int32(target[r, c] + sign * (answer[c] >> TAP_SHIFT))
+
+
+@numba.njit(
+    "void(int32[:,:,::1], int32[:,:,::1], int64, int16[:,::1], int16[:,:,::1], int16[::1], int64)", cache=True,
+    nogil=True,
+)
+def apply_steps(
+    targets: Stack, sources: Stack, is_update: int, taps: NDArray[np.int16], first: NDArray[np.int16],
+    second: NDArray[np.int16], sign: int,
+) -> None:
+    """:func:`apply_step` on plane after plane: calling it for each from Python takes longer than a small plane does."""
+    for k in range(targets.shape[0]):
+        apply_step(targets[k], sources[k], is_update, taps, first, second, sign)

@@ -141,6 +141,22 @@ class LevelTransform:
             current = self._level(level).join(current, hl, lh, hh)
         return current
 
+    def synthesise_stack(
+        self, coarse: NDArray[np.int32], details: Sequence[Details], down_to_level: int = 0
+    ) -> NDArray[np.int32]:
+        """As :meth:`synthesise`, of many planes at a time, ``(component, row, col)``.
+
+        Args:
+            coarse: of all planes.
+            details: (hl, lh, hh) of all planes, finest level first; those below ``down_to_level`` play no part.
+            down_to_level: as for one plane.
+        """
+        current = np.ascontiguousarray(coarse)
+        for level in range(len(details), down_to_level, -1):
+            hl, lh, hh = (np.ascontiguousarray(part) for part in details[level - 1])
+            current = self._level(level).join_stack(current, hl, lh, hh)
+        return current
+
     def synthesis_gains(self, levels: int) -> Gains:
         """Norms of the synthesis functions, rounded to 1/1024 so that every machine computes the same steps.
 

@@ -14,7 +14,6 @@ import numpy as np
 from palimpsest.codec import rdoq
 from palimpsest.codec.planes import SIDE_LEVEL, ChunkDecoder, ChunkEncoder
 from palimpsest.codec.quantiser import Pull, block_gains, dequantise, quantise, unit_step
-from palimpsest.codec.spatial import LevelTransform, Pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.planes import MixerState
+    from palimpsest.codec.spatial import LevelTransform
 
     Stack = NDArray[np.int32]
     Parts = tuple[Stack, Stack, Stack]
@@ -126,7 +126,7 @@ class TileCoder:
             chunks.append(encoder.finish())
             back.append((coded[0][1], coded[1][1], coded[2][1]))
             parents = [part[0] for part in coded]
-        rebuilt = self._synthesise(coarse_back, back[::-1], 0)
+        rebuilt = self._transform.synthesise_stack(coarse_back, back[::-1])
         assert rebuilt.shape == (components, rows, cols)
         return TileCode(tuple(chunks), tuple(pulls)), rebuilt
 
@@ -168,7 +168,8 @@ class TileCoder:
             tuple(np.zeros((plan.components, *shape), np.int32) for shape in shapes[level])
             for level in range(down_to_level)
         )
-        return self._synthesise(coarse, [*missing, *back[::-1]], down_to_level)  # type: ignore[list-item] # as above
+        details = [*missing, *back[::-1]]
+        return self._transform.synthesise_stack(coarse, details, down_to_level)  # type: ignore[arg-type] # as above
 
     def constant_gain(self, level: int) -> float:
         """What ``level`` levels of analysis make of a constant plane, relative to it."""
@@ -177,11 +178,3 @@ class TileCoder:
             plane = np.full((side, side), _PROBE, np.int32)
             self._constant[level] = float(np.median(self._transform.analyse(plane, level).coarse)) / _PROBE
         return self._constant[level]
-
-    def _synthesise(self, coarse: Stack, details: Sequence[Parts], down_to_level: int) -> Stack:
-        return np.stack([
-            self._transform.synthesise(
-                Pyramid(coarse[k], tuple((d[0][k], d[1][k], d[2][k]) for d in details)), down_to_level
-            )
-            for k in range(len(coarse))
-        ])

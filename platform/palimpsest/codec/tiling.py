@@ -22,7 +22,7 @@ WHOLE_PIXELS = 1 << 15  # cubes of at most this many pixels are one tile, or til
 SIDES = (256, 192, 128, 96, 64, 48, 32, 16, 8)
 SHORTEST = 32  # below it tiles know too little; shorter ones are for cubes of thousands of bands
 SMALLEST_SIDE = 8
-TILE_BITS = 1 << 18
+TILE_BITS = 1 << 17
 TILE_VOXELS = 1 << 23  # of a tile, so that any machine can hold some
 EXACT_SIDE = 256  # each tile of the exact layer sends its own predictor, which small tiles do not earn back
 
