@@ -15,7 +15,12 @@ import pytest
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.inspect import verify
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "streams_v1.json").read_text())["streams"]
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN = {
+    f"version {version} {name}": stream
+    for version in (1, 2)
+    for name, stream in json.loads((FOLDER / f"streams_v{version}.json").read_text())["streams"].items()
+}
 
 
 @pytest.fixture(params=sorted(GOLDEN))

@@ -79,7 +79,7 @@ def test_the_integer_levels_follow_their_floating_point_twin():
 
 
 def test_models_ship_and_are_found_by_name_and_hash():
-    assert {"v1", "v1-without-indian-pines", "v1-without-gatorsense"} <= set(weights.installed())
+    assert {"v1", "v2", "v2-without-indian-pines", "v2-without-gatorsense"} <= set(weights.installed())
     for name in weights.installed():
         model = weights.load(name)
         assert len(model.levels) >= 3
@@ -87,7 +87,7 @@ def test_models_ship_and_are_found_by_name_and_hash():
         again = model_by_hash(model.sha256, (1, 3))
         assert again.trained_levels == (1, 3)
         assert load_model(name, None).trained_levels == tuple(sorted(model.levels))
-    assert load_model("without-gatorsense", None).sha256 == weights.load("v1-without-gatorsense").sha256
+    assert load_model("without-gatorsense", None).sha256 == weights.load("v2-without-gatorsense").sha256
     assert load_model("plain", None).trained_levels == ()
     assert model_by_hash("", ()).sha256 == ""
     with pytest.raises(ModelMissing):
@@ -102,9 +102,9 @@ def test_held_out_scenes_are_not_among_the_data_of_their_models():
         card = json.loads((folder / f"{name}.json").read_text())
         assert card["sha256"] == weights.load(name).sha256
         learnt = {item["name"] for item in card["data"]}
-        assert "indian_pines" in learnt or name == "v1-without-indian-pines"
-        assert "gatorsense" in learnt or name == "v1-without-gatorsense"
-        assert not learnt & {name.removeprefix("v1-without-").replace("-", "_")}
+        assert "indian_pines" in learnt or name == "v2-without-indian-pines"
+        assert "gatorsense" in learnt or name == "v2-without-gatorsense"
+        assert not learnt & {name.removeprefix("v2-without-").replace("-", "_")}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_files_that_are_not_weights_are_refused(data):
 
 
 def test_every_cut_of_a_weights_file_is_refused():
-    data = (weights.files("palimpsest.codec") / "weights" / "v1.safetensors").read_bytes()
+    data = (weights.files("palimpsest.codec") / "weights" / "v2.safetensors").read_bytes()
     for end in (5, 100, len(data) // 2, len(data) - 1):
         with pytest.raises(FormatError):
             weights.parse(data[:end], "cut")
@@ -143,11 +143,13 @@ def test_a_first_state_survives_its_packing_and_decodes():
 def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     from palimpsest_pipelines import train_codec, training_data
+    from palimpsest_pipelines.foresight_training import ForesightTraining
 
     monkeypatch.setattr(training_data, "MADE", (("mixed", "vnir"),))
     monkeypatch.setattr(training_data, "IMAGES", ())
     settings = train_codec.CodecTraining(
-        name="tiny", levels=2, hidden=1, columns=(1,), warm_up=2, separate=2, joint=3, batch=2, crop=32, device="cpu"
+        name="tiny", levels=2, hidden=1, columns=(1,), warm_up=2, separate=2, joint=3, batch=2, crop=32, device="cpu",
+        foresight=ForesightTraining(units=4, later=4, steps=3, batch=64),
     )
     cards = [train_codec.train(settings, None, tmp_path / str(run), lambda message: None) for run in range(2)]
     assert cards[0]["sha256"] == cards[1]["sha256"]

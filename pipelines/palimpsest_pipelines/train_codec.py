@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from palimpsest.codec import first_state, weights
+from palimpsest.codec import first_state, foresight, weights
 from palimpsest.codec.spatial import Gains, LevelTransform
-from palimpsest_pipelines import scorecard
+from palimpsest_pipelines import foresight_training, scorecard
+from palimpsest_pipelines.foresight_training import ForesightTraining
 from palimpsest_pipelines.level_networks import LevelNetwork, to_integers
 from palimpsest_pipelines.rate_model import BIT_IN_SQUARED_STEPS, RateModel, cost
 from palimpsest_pipelines.training_data import Teacher, tasks, teachers
@@ -47,7 +48,8 @@ class CodecTraining:
         batch, crop: planes a step, and their side in pixels.
         shares: of made scenes, scenes and images in the loss.
         without: scenes held out.
-        device: 'auto', 'cpu' or 'cuda'.
+        device: 'auto', 'cpu' or 'cuda'; the foresight is so small that it always learns on the CPU.
+        foresight: of the entropy coder's network.
     """
 
     name: str = weights.DEFAULT
@@ -64,6 +66,7 @@ class CodecTraining:
     shares: dict[str, float] = field(default_factory=lambda: {"scene": 0.5, "made": 0.25, "image": 0.25})
     without: tuple[str, ...] = ()
     device: str = "auto"
+    foresight: ForesightTraining = field(default_factory=ForesightTraining)
 
 
 def train(settings: CodecTraining, scenes: Path | None, out: Path, note: Callable[[str], None]) -> dict[str, Any]:
@@ -93,16 +96,20 @@ def finish(
     """Teach the entropy coder with trained levels, measure, and write weights and scorecard; the scorecard."""
     transform = LevelTransform.of_levels(weights.parse(_file(tensors), settings.name).levels)
     note("teaching the entropy coder")
-    tensors = tensors | first_state.packed(scorecard.learn_first_state(transform, found))
+    seen, shares = foresight_training.observe(transform, found, seed=settings.seed)
+    net, losses["foresight, bits a sample"] = foresight_training.learn(seen, shares, settings.foresight, note)
+    foreseen = foresight.packed(net)
+    tensors = tensors | foreseen | first_state.packed(scorecard.learn_first_state(transform, net, found))
     data = _file(tensors)
     model = weights.parse(data, settings.name)
-    state = first_state.unpacked(model.mixer)
+    state = first_state.unpacked(model.mixer, model.foresight)
     card = {
         "model": settings.name, "sha256": model.sha256, "settings": asdict(settings),
         "data": [{"name": one.name, "kind": one.kind, "sha256": one.sha256} for one in found],
         "split": "rows of each scene or image: first 80 % train, next 10 % choose, last 10 % test",
         "loss": losses,
         "bd_rate_against_cdf97": scorecard.against_cdf97(transform, found, note),
+        "bd_rate_of_foresight": scorecard.with_foresight(transform, net, found, note),
         "bd_rate_of_first_state": scorecard.with_first_state(transform, state, found, note),
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
+from palimpsest.codec.binary_coder import POSITION
 from palimpsest.codec.logistic import mixed_bit
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def _coarse(total: int) -> int:
 
 
 @numba.njit("int64(int64)", cache=True, nogil=True)
-def _fine(total: int) -> int:
+def fine_log(total: int) -> int:
+    """Logarithm of an expected magnitude in sixteenths: 0 to 63."""
     return int(FINE[min(max(total, 0), 4095)])
 
 
@@ -90,7 +92,7 @@ def _around(plane: Plane, r: int, c: int) -> int:
     "int64, int64, int64, int64, int64, int64, int64, int64, int32[::1], int64[::1], int64[::1])",
     cache=True, nogil=True,
 )
-def _surroundings(
+def surroundings(
     q: Plane, one: Plane, two: Plane, parent: Plane, sibling: Plane, other: Plane, energy: Plane, r: int, c: int,
     running: int, dq: int, band: int, depth: int, orient: int, place: int, lms: NDArray[np.int32], features: Cells,
     base: Cells,
@@ -128,7 +130,7 @@ def _surroundings(
     for i in range(FEATURES):
         expected += np.int64(lms[i]) * features[i]
     expected = min(max(expected >> 16, np.int64(0)), np.int64(8191))
-    fine = _fine(expected)
+    fine = fine_log(expected)
     level_local, level_up = _coarse(local), _coarse(2 * up + (up_around >> 2))
     level_one, level_two = _coarse(here1 * 2 + (around1 >> 2)), _coarse(here2 * 2 + (around2 >> 2))
     level_past = _coarse((2 * past + (past_around >> 1)) >> 3)
@@ -200,16 +202,15 @@ def _code_magnitude(
 
 
 @numba.njit(
-    "int64(int64, int64, int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1],"
-    "int64, int64, int64, int64, int64, int32[:,::1], int32[:,::1], int64[::1], int64[::1],"
-    "int64[::1], uint8[::1], boolean)",
+    "void(int64, int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int64, int64,"
+    "int64, int64, int64[::1])",
     cache=True, nogil=True,
 )
-def _code_sign(
-    positive: int, size: int, q: Plane, one: Plane, two: Plane, parent: Plane, sibling: Plane, other: Plane, r: int,
-    c: int, band: int, depth: int, orient: int, states: NDArray[np.int32], weights: NDArray[np.int32], slots: Cells,
-    inputs: Cells, coder: Cells, buffer: NDArray[np.uint8], encoding: bool,
-) -> int:
+def fill_signs(
+    size: int, q: Plane, one: Plane, two: Plane, parent: Plane, sibling: Plane, other: Plane, r: int, c: int,
+    band: int, orient: int, slots: Cells,
+) -> None:
+    """Fill the contexts of a sign."""
     west, north = np.int64(q[r, c - 1]), np.int64(q[r - 1, c])
     north_west, north_east = np.int64(q[r - 1, c - 1]), np.int64(q[r - 1, c + 1])
     # Does this component follow the ones before it hereabouts, or oppose them?
@@ -231,11 +232,6 @@ def _code_sign(
     slots[4] = ((_sign(sibling[r, c]) * 3 + _sign(other[r, c])) * 3 + s1) * 4 + orient
     slots[5] = ((sw * 3 + _sign(q[r, c - 2])) * 9 + sn * 3 + _sign(q[r - 2, c])) * 4 + orient
     slots[6] = ((t1 * 3 + t2) * 4 + min(size, 3)) * 4 + orient
-    return int(
-        mixed_bit(
-            states, slots, inputs, weights, orient, 4 + depth, 255, SIGN_RATE, positive, coder, buffer, encoding
-        )
-    )
 
 
 @numba.njit("int64(int64, int64)", cache=True, nogil=True)
@@ -248,7 +244,8 @@ def next_state(state: int, size: int) -> int:
 
 
 @numba.njit("void(int64, int64, int64[::1], int32[::1])", cache=True, nogil=True)
-def _learn(size: int, expected: int, features: Cells, lms: NDArray[np.int32]) -> None:
+def learn(size: int, expected: int, features: Cells, lms: NDArray[np.int32]) -> None:
+    """Move the weights of the expected magnitude towards the one that came."""
     error = (min(size, 255) << 4) - expected
     norm = np.int64(64)
     for i in range(FEATURES):
@@ -320,27 +317,30 @@ def code_stack(
         parent, sibling, other = parents[k], siblings[0, k], siblings[1, k]
         state, running = np.int64(0), np.int64(0)
         for r in range(MARGIN, MARGIN + rows):
+            if not encoding and coder[POSITION] > buffer.size + 64:
+                return  # a damaged stream; the caller refuses it
             for c in range(MARGIN, MARGIN + cols):
                 place = ((r - MARGIN) * 16 // rows) * 16 + (c - MARGIN) * 16 // cols
                 dq = state >> 1
-                expected = _surroundings(
+                expected = surroundings(
                     q, one, two, parent, sibling, other, energy, r, c, running, dq, band, depth, orient, place,
                     estimate, features, base,
                 )
                 value = np.int64(q[r, c])
                 size = _code_magnitude(
-                    abs(value), base, _fine(expected), dq, band, depth, orient, states, weights, flag_states,
+                    abs(value), base, fine_log(expected), dq, band, depth, orient, states, weights, flag_states,
                     flag_weights, slots, inputs, flag_slots, flag_inputs, coder, buffer, encoding,
                 )
                 if size > 0:
-                    positive = _code_sign(
-                        np.int64(1 if value > 0 else 0), size, q, one, two, parent, sibling, other, r, c, band, depth,
-                        orient, sign_states, sign_weights, sign_slots, sign_inputs, coder, buffer, encoding,
+                    fill_signs(size, q, one, two, parent, sibling, other, r, c, band, orient, sign_slots)
+                    positive = mixed_bit(
+                        sign_states, sign_slots, sign_inputs, sign_weights, orient, 4 + depth, 255, SIGN_RATE,
+                        np.int64(1 if value > 0 else 0), coder, buffer, encoding,
                     )
                     q[r, c] = np.int32(size if positive == 1 else -size)
                 else:
                     q[r, c] = 0
-                _learn(size, expected, features, estimate)
+                learn(size, expected, features, estimate)
                 running += ((min(size, 255) << 4) - running) >> 4
                 energy[r, c] = np.int32(((np.int64(energy[r, c]) * 3) >> 2) + (min(size, 255) << 2))
                 if dependent:

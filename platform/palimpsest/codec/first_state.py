@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import logistic
+from palimpsest.codec import foresight, logistic
 from palimpsest.codec.planes import MixerState
 from palimpsest.errors import FormatError
 
@@ -43,13 +43,17 @@ def packed(state: MixerState) -> Tensors:
     return tensors
 
 
-def unpacked(tensors: Tensors) -> MixerState:
-    """The state of its tensors; a neutral one where there are none.
+def unpacked(tensors: Tensors, foreseen: Tensors | None = None) -> MixerState:
+    """The state of its tensors; one that has seen nothing where there are none.
+
+    Args:
+        tensors: of :func:`packed`.
+        foreseen: tensors of the foresight network; a model without them is of the first version, which has no guess.
 
     Raises:
         FormatError: tensors that do not fit the tables.
     """
-    state = MixerState.neutral()
+    state = MixerState.for_details(foresight.unpacked(foreseen)) if foreseen else MixerState.neutral()
     if not tensors:
         return state
     parts = state.parts()

@@ -63,27 +63,30 @@ def mixed_bit(
 ) -> int:
     """Write or read one bit predicted by the states at ``slots``, mixed by two rows of weights.
 
-    The last column of a weight row counts how often it was used; the one before it weighs a constant.
+    ``inputs`` may be longer than ``slots``: what it holds beyond is mixed as well, in units of 1/256. The last column
+    of a weight row counts how often it was used; the one before it weighs a constant.
     """
-    count = slots.size
+    count, every = slots.size, inputs.size
     total = np.int64(0)
     for i in range(count):
         state = states[i, slots[i]]
         inputs[i] = (STRETCH[state >> 18] * TRUST[state & 1023]) >> 8
         total += np.int64(weights[first, i] + weights[second, i]) * inputs[i]
-    total += np.int64(weights[first, count] + weights[second, count]) * 256
+    for i in range(count, every):
+        total += np.int64(weights[first, i] + weights[second, i]) * inputs[i]
+    total += np.int64(weights[first, every] + weights[second, every]) * 256
     at = min(max(total >> 16, -STRETCH_LIMIT), STRETCH_LIMIT)
     probability = SQUASH[at + STRETCH_LIMIT]
     bit = code_bit(bit, probability, coder, buffer, encoding)
     error = (bit << 16) - probability
     for row in (first, second):
-        used = weights[row, count + 1]
+        used = weights[row, every + 1]
         speed = error * (rate + max(0, 3 * rate - (used >> 4)))
-        for i in range(count):
+        for i in range(every):
             weights[row, i] += np.int32((inputs[i] * speed + (1 << 20)) >> 21)
-        weights[row, count] += np.int32((256 * speed + (1 << 20)) >> 21)
+        weights[row, every] += np.int32((256 * speed + (1 << 20)) >> 21)
         if used < 4096:
-            weights[row, count + 1] = used + 1
+            weights[row, every + 1] = used + 1
     target = ((1 << 20) - 1) * bit
     for i in range(count):
         state = states[i, slots[i]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from palimpsest.codec import first_state, weights
+from palimpsest.codec import first_state, stream, weights
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.errors import ModelMissing
@@ -51,19 +51,21 @@ def load_model(name: str, trained_levels: Sequence[int] | None) -> CodecModel:
         ModelMissing: no such model is installed.
     """
     if name == NOTHING_TRAINED or not weights.installed():
-        return CodecModel(PLAIN, LevelTransform("cdf97"), MixerState.neutral(), ())
+        return CodecModel(PLAIN, LevelTransform("cdf97"), MixerState.for_details(), ())
     for candidate in (name or weights.DEFAULT, f"{weights.DEFAULT}-{name}"):
         if candidate in weights.installed():
             return _model(weights.load(candidate), trained_levels)
     raise ModelMissing("no such codec model", got=repr(name), wanted=", ".join((*weights.installed(), NOTHING_TRAINED)))
 
 
-def model_by_hash(sha256: str, trained_levels: Sequence[int]) -> CodecModel:
-    """The model that a stream names.
+def model_by_hash(sha256: str, trained_levels: Sequence[int], version: int = stream.VERSION) -> CodecModel:
+    """The model that a stream of a version names.
 
     Raises:
         ModelMissing: it is not installed.
     """
+    if sha256 == PLAIN and version == stream.FIRST_VERSION:
+        return CodecModel(PLAIN, LevelTransform("cdf97"), MixerState.neutral(), ())
     if sha256 == PLAIN:
         return load_model(NOTHING_TRAINED, ())
     return _model(weights.by_hash(sha256), trained_levels)
@@ -83,4 +85,4 @@ def _known(name: str, trained_levels: tuple[int, ...] | None) -> CodecModel:
 
 @cache
 def _first_state(name: str) -> MixerState:
-    return first_state.unpacked(weights.load(name).mixer)
+    return first_state.unpacked(weights.load(name).mixer, weights.load(name).foresight)

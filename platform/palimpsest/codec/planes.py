@@ -5,12 +5,12 @@ A chunk holds one or more stacks; the state of the mixer runs on from chunk to c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import contexts, logistic
+from palimpsest.codec import contexts, details, foresight, guess, logistic
 from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
 from palimpsest.errors import StreamCorrupt
 
@@ -19,12 +19,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from palimpsest.codec.foresight import Foresight
+
     Stack = NDArray[np.int32]
     Table = NDArray[np.int32]
 
 SIDE_LEVEL = 5
 LARGEST_SAMPLE = (1 << 30) - 1
 _BYTES_A_SAMPLE = 12
+_NO_RECORD = np.zeros((0, details.RECORDED), np.int16)
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Collects what a foresight network would see, for its training.
+
+    Args:
+        stride: every how many samples one is taken.
+        seen: blocks ``(sample, details.RECORDED)`` int16.
+    """
+
+    stride: int
+    seen: list[NDArray[np.int16]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,11 @@ class MixerState:
         sign_states, sign_weights: the same for signs.
         flag_states, flag_weights: the same for empty components and low bits.
         lms: weights of the expected magnitude, ``(level x 4 + orientation, feature)`` int32, 16 fraction bits.
+        guides: weights of the signed guess, ``(component, tap)`` int32, 16 fraction bits; without rows nothing is
+            guessed, and :mod:`palimpsest.codec.contexts` codes alone.
+        views: which of the views choose states, where something is guessed.
+        foresight: the trained network, where something is guessed.
+        observer: told of samples, where something is guessed; None but in training.
     """
 
     states: Table
@@ -46,10 +67,28 @@ class MixerState:
     flag_states: Table
     flag_weights: Table
     lms: Table
+    guides: Table = field(default_factory=lambda: np.zeros((0, guess.TAPS), np.int32))
+    views: tuple[int, ...] = details.ALL_VIEWS
+    foresight: Foresight = field(default_factory=foresight.blank)
+    observer: Observer | None = None
+
+    @classmethod
+    def for_details(cls, foreseen: Foresight | None = None) -> MixerState:
+        """A state that has seen nothing, for spatial levels; with a trained network or without."""
+        net = foresight.blank() if foreseen is None else foreseen
+        views = details.VIEWS_WITH_FORESIGHT if net.third.size else details.ALL_VIEWS
+        share = 2 * len(views) if net.third.size else 22
+        return cls(
+            *_fresh(len(views) + 1, contexts.CONTEXTS * contexts.NODES, contexts.MIXER_ROWS, share, 1),
+            *_fresh(contexts.SIGN_INPUTS + 1, contexts.SIGN_CONTEXTS, contexts.SIGN_ROWS, 28, 1),
+            *_fresh(2, contexts.FLAG_CONTEXTS, contexts.FLAG_ROWS, 4),
+            np.full((contexts.LEVELS * 4, contexts.FEATURES), (1 << 16) // 10, np.int32),
+            np.zeros((guess.GUIDES, guess.TAPS), np.int32), views, net,
+        )
 
     @classmethod
     def neutral(cls) -> MixerState:
-        """A state that has seen nothing."""
+        """A state that has seen nothing, for tables and the exact layer."""
         return cls(
             *_fresh(contexts.INPUTS, contexts.CONTEXTS * contexts.NODES, contexts.MIXER_ROWS, 22),
             *_fresh(contexts.SIGN_INPUTS, contexts.SIGN_CONTEXTS, contexts.SIGN_ROWS, 14),
@@ -58,7 +97,7 @@ class MixerState:
         )
 
     def parts(self) -> tuple[Table, ...]:
-        """The tables in the order in which the kernel takes them."""
+        """The tables of adaptive states and weights in the order in which the kernels take them."""
         return (
             self.states, self.weights, self.sign_states, self.sign_weights, self.flag_states, self.flag_weights,
             self.lms,
@@ -66,12 +105,18 @@ class MixerState:
 
     def copy(self) -> MixerState:
         """An independent state that continues from here."""
-        return MixerState(*(part.copy() for part in self.parts()))
+        return replace(
+            self, states=self.states.copy(), weights=self.weights.copy(), sign_states=self.sign_states.copy(),
+            sign_weights=self.sign_weights.copy(), flag_states=self.flag_states.copy(),
+            flag_weights=self.flag_weights.copy(), lms=self.lms.copy(), guides=self.guides.copy(),
+        )
 
 
-def _fresh(inputs: int, states: int, rows: int, share: int) -> tuple[Table, Table]:
-    weights = np.full((rows, inputs + 2), (1 << 16) // share, np.int32)
-    weights[:, inputs:] = 0
+def _fresh(inputs: int, states: int, rows: int, share: int, direct: int = 0) -> tuple[Table, Table]:
+    """States, and mixing weights: of states, of ``direct`` inputs that come as odds, of a constant, and a count."""
+    weights = np.full((rows, inputs + direct + 2), (1 << 16) // share, np.int32)
+    weights[:, inputs : inputs + direct] = (1 << 16) // 4
+    weights[:, inputs + direct :] = 0
     return np.full((inputs, states), logistic.FRESH_STATE, np.int32), weights
 
 
@@ -145,10 +190,22 @@ def _run(
     beside = np.zeros((2, components, *stack.shape[1:]), np.int32)
     for slot, sibling in enumerate(siblings):
         beside[slot] = _with_margins(sibling, rows, cols)
-    contexts.code_stack(
-        stack, _with_margins(above, (rows + 1) // 2, (cols + 1) // 2), beside, level, orientation, dependent,
-        *state.parts(), coder, buffer, encoding,
-    )
+    parent = _with_margins(above, (rows + 1) // 2, (cols + 1) // 2)
+    if len(state.guides):
+        record, stride = _NO_RECORD, 1
+        if state.observer is not None:
+            stride = state.observer.stride
+            record = np.zeros((planes.size // stride + 1, details.RECORDED), np.int16)
+        written = details.code_details(
+            stack, parent, beside, level, orientation, *state.parts(), state.guides, np.array(state.views, np.int64),
+            *state.foresight.parts(), coder, buffer, encoding, record, stride,
+        )
+        if state.observer is not None:
+            state.observer.seen.append(record[:written])
+    else:
+        contexts.code_stack(
+            stack, parent, beside, level, orientation, dependent, *state.parts(), coder, buffer, encoding
+        )
     if not encoding:
         planes[:] = stack[:, contexts.MARGIN : contexts.MARGIN + rows, contexts.MARGIN : contexts.MARGIN + cols]
 

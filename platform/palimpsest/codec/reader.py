@@ -54,7 +54,8 @@ class StreamReader:
         self._workers = workers or allowed_workers()
         self._spectral = header.read_spectral(stream, self.plan.shape.bands)
         head = stream.head
-        model = model_by_hash(str(head.get("model", "")), [int(n) for n in head.get("trained_levels", ())])
+        levels = [int(n) for n in head.get("trained_levels", ())]
+        model = model_by_hash(str(head.get("model", "")), levels, int(head["version"]))
         self._coder = TileCoder(model.transform, model.state, self.plan.levels)
         self._label_map: tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int64]] | None = None
         self._bump_table: tuple[depths.Bumps, NDArray[np.int64]] | None = None

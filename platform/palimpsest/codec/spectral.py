@@ -8,7 +8,7 @@ stays under a twentieth of it. The decoder's half is int64 arithmetic on quantis
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numba
@@ -81,6 +81,7 @@ class SpectralLevel:
         shifts: a basis number of component k is a multiple of 2^-shift, ``(component,)`` int64.
         step: quantiser step in weighted units.
         fraction_bits: binary digits of a component sample below one step.
+        inverse: the encoder's own, kept once it is known.
     """
 
     mean: NDArray[np.int64]
@@ -89,6 +90,7 @@ class SpectralLevel:
     shifts: NDArray[np.int64]
     step: float
     fraction_bits: int
+    inverse: list[NDArray[np.floating]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def components(self) -> int:
@@ -111,7 +113,9 @@ class SpectralLevel:
         bands = len(self.mean)
         flat = values.reshape(bands, -1)
         weighted = (flat - self.mean[:, None]) * (self.weights[:, None] / WEIGHT_UNIT)
-        planes = np.linalg.pinv(self.decoded_basis()) @ weighted
+        if not self.inverse:  # spectra come in strips
+            self.inverse.append(np.linalg.pinv(self.decoded_basis()))
+        planes = self.inverse[-1] @ weighted
         fixed = np.rint(planes * (2.0**self.fraction_bits / self.step))
         limited = np.clip(fixed, -LARGEST_COMPONENT, LARGEST_COMPONENT).astype(np.int32)
         return limited.reshape(self.components, *values.shape[1:])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC = b"\x89PLM\r\n\x01\n"
-VERSION = 1
+FIRST_VERSION, VERSION = 1, 2  # the first one's spatial levels were coded without guess and foresight
 FIXED = struct.Struct("<8sIII")
 ROW = struct.Struct("<BiII")  # kind, tile, length, CRC-32
 COLUMNS = 1 << 31  # added to the number of sections: the index is columns, not rows
@@ -213,9 +213,9 @@ def _parsed_head(data: bytes, path: Path) -> dict[str, Any]:
         head = json.loads(text)
     except (zlib.error, ValueError, RecursionError) as error:
         raise StreamCorrupt("head cannot be read", where=path, got=error) from error
-    if not isinstance(head, dict) or head.get("version") != VERSION:
+    if not isinstance(head, dict) or head.get("version") not in (FIRST_VERSION, VERSION):
         got = head.get("version") if isinstance(head, dict) else type(head).__name__
-        raise StreamCorrupt("stream of another version", where=path, got=got, wanted=VERSION)
+        raise StreamCorrupt("stream of another version", where=path, got=got, wanted=f"{FIRST_VERSION} or {VERSION}")
     return head
 
 

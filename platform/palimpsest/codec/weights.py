@@ -3,7 +3,8 @@
 A model is one safetensors file of integer tensors in the package, named by the SHA-256 of its bytes in every stream
 made with it. ``level1.rows.2.taps`` is the third lifting step along rows of the finest level; see
 :class:`palimpsest.codec.network.Step` for what its tensors mean. ``mixer.*`` is what the entropy coder knows before the
-first sample (:mod:`palimpsest.codec.first_state`). The scorecard of the training lies beside the file.
+first sample (:mod:`palimpsest.codec.first_state`), ``foresight.*`` its network
+(:mod:`palimpsest.codec.foresight`). The scorecard of the training lies beside the file.
 
 Source of the container: https://github.com/huggingface/safetensors (8 bytes of length, JSON, tensors).
 """
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, NDArray[np.generic]]
 
-DEFAULT = "v1"
+DEFAULT = "v2"
 SUFFIX = ".safetensors"
 MIXER = "mixer."
+FORESIGHT = "foresight."
 KINDS = {"I16": "<i2", "U16": "<u2", "I32": "<i4"}
 LONGEST_HEADER = 1 << 20
 _NAME = re.compile(r"level([1-9])\.(rows|low_cols|high_cols)\.([0-3])\.(taps|first|second)")
@@ -46,12 +48,14 @@ class TrainedWeights:
         sha256: of the file, hex.
         levels: the trained levels by number, 1 the finest.
         mixer: tensors of the entropy coder's first state; empty where it starts from nothing.
+        foresight: tensors of the entropy coder's network; empty where it has none.
     """
 
     name: str
     sha256: str
     levels: dict[int, Level]
     mixer: Tensors
+    foresight: Tensors
 
 
 def installed() -> tuple[str, ...]:
@@ -94,8 +98,9 @@ def parse(data: bytes, name: str) -> TrainedWeights:
     tensors = read_tensors(data, name)
     steps: dict[tuple[int, str, int], Tensors] = {}
     mixer = {key: tensor for key, tensor in tensors.items() if key.startswith(MIXER)}
+    foreseen = {key: tensor for key, tensor in tensors.items() if key.startswith(FORESIGHT)}
     for key, tensor in tensors.items():
-        if key in mixer:
+        if key in mixer or key in foreseen:
             continue
         match = _NAME.fullmatch(key)
         if match is None:
@@ -109,7 +114,7 @@ def parse(data: bytes, name: str) -> TrainedWeights:
             for part in ("rows", "low_cols", "high_cols")
         ]
         levels[number] = Level(*lifts)
-    return TrainedWeights(name, hashlib.sha256(data).hexdigest(), levels, mixer)
+    return TrainedWeights(name, hashlib.sha256(data).hexdigest(), levels, mixer, foreseen)
 
 
 def _step(parts: Tensors | None, where: str) -> Step:

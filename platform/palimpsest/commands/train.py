@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="the same seed learns the same weights")
     parser.add_argument("--scenes", type=Path, help="folder of the ENVI scenes that may teach; made scenes always do")
     parser.add_argument("--without", action="append", default=[], metavar="SCENE", help="hold a scene out")
-    parser.add_argument("--name", help="of the model; codec: default v1, or v1-without-SCENE")
+    parser.add_argument("--name", help="of the model; codec: default v2, or v2-without-SCENE")
     parser.add_argument("--steps", type=int, help="codec: gradient steps of the joint stage; the others in proportion")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -50,6 +50,7 @@ def _codec(options: argparse.Namespace) -> int:
         {
             "weights": str(options.out / f"{name}.safetensors"), "sha256": card["sha256"],
             "bd_rate_against_cdf97": card["bd_rate_against_cdf97"]["mean of scenes"],
+            "bd_rate_of_foresight": card["bd_rate_of_foresight"]["mean of scenes"],
             "bd_rate_of_first_state": card["bd_rate_of_first_state"]["mean of scenes"],
         },
         as_json=options.json,
