@@ -1,4 +1,4 @@
-"""``palimpsest benchmark codec|restoration``: measured against rivals in one run."""
+"""``palimpsest benchmark codec|restoration|groups``: measured against rivals in one run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     subjects = parser.add_subparsers(dest="subject", required=True)
+    _configure_groups(
+        subjects.add_parser("groups", help="made cubes of one place restored together, against each alone")
+    )
     _configure_codec(subjects.add_parser("codec", help="the codec against its rivals: claims, tables, pictures"))
     restoration = subjects.add_parser("restoration", help="defects repaired, against interpolation and rivals")
     restoration.add_argument("--scenes", type=Path, required=True, help="folder of ENVI cubes")
@@ -45,6 +48,19 @@ def _configure_codec(codec: argparse.ArgumentParser) -> None:
     add_json(codec)
 
 
+def _configure_groups(groups: argparse.ArgumentParser) -> None:
+    groups.add_argument("--kinds", nargs="*", default=["mixed", "vegetation", "urban", "geology"], help="of places")
+    groups.add_argument("--sensors", nargs="+", default=["aviris", "enmap"])
+    groups.add_argument("--seeds", type=int, default=1, help="places of each kind and sensor")
+    groups.add_argument("--dates", type=int, default=2, help="cubes of a place")
+    groups.add_argument("--side", type=int, default=64, help="rows and columns")
+    groups.add_argument("--defects", default="mixed", help="as for `palimpsest scene`")
+    groups.add_argument("--blind", action="store_true", help="defects that no mission flags have to be found")
+    groups.add_argument("--piles", type=int, default=0, help="shuffled piles of 40 cubes to put in order as well")
+    groups.add_argument("--out", type=Path, help="write every cube as a JSON line")
+    add_json(groups)
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the benchmark of the subject asked for; the table goes to stdout."""
     if options.subject == "codec":
@@ -59,6 +75,17 @@ def run(options: argparse.Namespace) -> int:
             tables=options.tables,
         )
         table: dict[str, object] = dict(benchmark_codec.run(plan, note))
+    elif options.subject == "groups":
+        from palimpsest_pipelines import benchmark_groups
+
+        table = dict(benchmark_groups.run(
+            benchmark_groups.Plan(
+                kinds=tuple(options.kinds), sensors=tuple(options.sensors), seeds=options.seeds, dates=options.dates,
+                side=options.side, defects=options.defects, is_blind=options.blind, piles=options.piles,
+                out=options.out,
+            ),
+            note,
+        ))
     else:
         from palimpsest_pipelines import benchmark_restoration
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.result import Restoration
 
-_REPORTED = ("unrestored_voxels", "sources", "remark", "companions", "relatives")
+_REPORTED = ("unrestored_voxels", "sources", "remark", "companions")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """Cubes restored together: N go in, N come out, in the order given.
 
 Cubes of one place speak about each other's voxels (:mod:`palimpsest.restoration.together`). Cubes of one sensor but of
-other places lend their statistics: a band that is dead here and alive there becomes a band that other pixels know.
+other places are restored each alone: what other ground looks like in a band that is lost here misled by up to 16 dB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from palimpsest.errors import CubeRefused, UsageError
 from palimpsest.restoration.companion import Member, companion_of
 from palimpsest.restoration.integrator import Integrator, load
-from palimpsest.restoration.organiser import has_same_bands, is_one_place, organise
+from palimpsest.restoration.organiser import is_one_place, organise
 from palimpsest.restoration.restorer import damage_of, restore
 from palimpsest.restoration.together import companions_of
 
@@ -40,8 +40,8 @@ def restore_group(
 ) -> list[Restoration]:
     """Restore a pile: it is organised into groups, and each cube is restored with its group.
 
-    A cube that has nobody of its place or sensor beside it is restored alone; its report says with whom a cube was
-    restored (``companions``, ``relatives``).
+    A cube that has nobody of its place beside it is restored alone; ``companions`` of its report says with whom a cube
+    was restored.
 
     Args:
         cubes: in any order; the answers keep it.
@@ -115,7 +115,8 @@ class _Pile:
     def companions(self, number: int) -> Companions | None:
         """Those of its place, asked together; None where there are none or they share too little with it."""
         mine = self._member(number)
-        here = self._others(number, of_one_place=True)
+        members = [k for k in self._group_of[number].members if k != number]
+        here = [k for k in members if is_one_place(self.cubes[number], self.cubes[k])]
         if mine is None or not here:
             return None
         pairs = [(companion_of(mine, other, self._windows), k) for k in here if (other := self._member(k)) is not None]
@@ -127,16 +128,6 @@ class _Pile:
             return None
         names = [f"{self.cubes[k].name} (values {content_sha256(self.cubes[k])[:16]})" for _, k in found]
         return companions_of(mine, [companion for companion, _ in found], names)
-
-    def relatives(self, number: int) -> list[Member]:
-        """Those of its sensor that show other places."""
-        others = self._others(number, of_one_place=False)
-        beside = [k for k in others if has_same_bands(self.cubes[number], self.cubes[k])]
-        return [member for k in beside if (member := self._member(k)) is not None]
-
-    def _others(self, number: int, *, of_one_place: bool) -> list[int]:
-        others = [k for k in self._group_of[number].members if k != number]
-        return [k for k in others if is_one_place(self.cubes[number], self.cubes[k]) == of_one_place]
 
     def _member(self, number: int) -> Member | None:
         """A cube as a member; None where it has nothing to say."""
@@ -159,14 +150,11 @@ def _restored(
     pile: _Pile, number: int, *, knowledge: KnowledgeBase | None, weights: str | Path | Integrator | None,
     parts_left_out: Collection[str], edges: bool, is_decoded: bool, infer_opaque: bool,
 ) -> Restoration:
-    companions, relatives = pile.companions(number), pile.relatives(number)
+    companions = pile.companions(number)
     done = restore(
         pile.cubes[number], knowledge=knowledge, mask=pile.masks[number], weights=weights,
         parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded, infer_opaque=infer_opaque,
-        relatives=[member.sample for member in relatives], companion=companions,
+        companion=companions,
     )
-    told = {
-        "companions": [] if companions is None else [other.other.cube.name for other in companions.others],
-        "relatives": [member.cube.name for member in relatives],
-    }
-    return replace(done, report={**done.report, **told})
+    names = [] if companions is None else [other.other.cube.name for other in companions.others]
+    return replace(done, report={**done.report, "companions": names})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.view import View
 
 FACTORS = 24
+PIXELS_A_FACTOR = 40  # small scenes: more factors than that fit the noise of so few pixels
 ITERATIONS = 10
 SAMPLE = 2500
 TRIAL_PIXELS = 400
@@ -71,7 +72,8 @@ def companions_of(mine: Member, others: Sequence[Companion], names: Sequence[str
     every = max(1, -(-len(mine.sample.pixels) // SAMPLE))
     both = _beside(mine.sample.rows(np.arange(0, len(mine.sample.pixels), every)), tuple(others))
     noise = np.maximum(np.concatenate([mine.noise, mine.noise]), 1e-5)
-    model = low_rank.fit(both, noise, FACTORS, ITERATIONS)
+    factors = min(FACTORS, max(1, len(both.pixels) // PIXELS_A_FACTOR))
+    model = low_rank.fit(both, noise, factors, ITERATIONS)
     if model is None:
         return None
     known, theirs = model.known[:bands], model.known[bands:]
