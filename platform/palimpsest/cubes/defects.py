@@ -65,24 +65,31 @@ def find_defects(cube: Cube) -> Defects:
 
     Scenes under eight pixels on a side hold no statistics: nothing is found in them.
     """
+    found = exact_defects(cube)
+    if min(cube.shape[1:]) < SMALLEST_SIDE:
+        return found
+    bands, voxels = found.bands, found.voxels
+    sound = cube.usable() & (voxels == Reason.GOOD) & (bands == Reason.GOOD)[:, None, None]
+    for band, stripes, impulses in _local(cube, sound, noise_sigma(cube)):
+        at = sound[band]
+        voxels[band][at & impulses] = Reason.IMPULSE
+        voxels[band][at & stripes] = Reason.STRIPE
+    return found
+
+
+def exact_defects(cube: Cube) -> Defects:
+    """What the stored values say without any model: bands without signal, dead lines, saturation."""
     bands = np.zeros(cube.shape.bands, np.uint8)
     voxels = np.zeros(cube.shape, np.uint8)
-    _, rows, cols = cube.shape
-    if min(rows, cols) < SMALLEST_SIDE:
+    if min(cube.shape[1:]) < SMALLEST_SIDE:
         return Defects(bands, voxels)
     usable = cube.usable()
-    sigma = noise_sigma(cube)
-    bands = bands_without_signal(cube, usable, sigma)
+    bands = bands_without_signal(cube, usable, noise_sigma(cube))
     for band in np.flatnonzero(bands == Reason.GOOD).tolist():
         plane, known = np.asarray(cube.data[band]), usable[band]
         voxels[band][saturated(plane, known)] = Reason.SATURATED
         for axis in (0, 1):
             voxels[band][dead_lines(plane, known, axis)] = Reason.DEAD
-    sound = usable & (voxels == Reason.GOOD) & (bands == Reason.GOOD)[:, None, None]
-    for band, stripes, impulses in _local(cube, sound, sigma):
-        at = sound[band]
-        voxels[band][at & impulses] = Reason.IMPULSE
-        voxels[band][at & stripes] = Reason.STRIPE
     return Defects(bands, voxels)
 
 

@@ -58,6 +58,8 @@ SOURCE_LABELS = {
     "interpolation.pchip": "the pixel's own neighbouring bands, shape-preserving",
     "correlation.low_rank": "other pixels of the scene, through their common spectra",
     "correlation.group": "other cubes of the group",
+    "correlation.denoise": "the scene's own factors and similar places, with the noise taken off",
+    "stripe.offset": "a constant that a detector column had added",
     "library": "spectra of library materials",
     "library.residual": "library materials, corrected by what the scene says",
     "rule": "a rule of the release",

@@ -23,6 +23,7 @@ ITERATIONS = 24
 FEWEST_SEEN = 30
 CHUNK = 2048
 _SMALLEST_VARIANCE = 1e-9
+_LEAST_WITHOUT = 0.02  # a voxel that alone carries a factor is not judged by a division by nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,16 @@ def fit(view: View, noise: NDArray[np.float64], factors: int = FACTORS, iteratio
         factors: at most this many.
         iterations: of expectation maximisation.
     """
-    y, m = view.values.astype(np.float64), view.usable.astype(np.float64)
-    seen = view.usable.sum(0)
+    return fit_table(view.values, view.usable, noise, factors, iterations)
+
+
+def fit_table(
+    values: NDArray[np.float32], trusted: NDArray[np.bool_], noise: NDArray[np.float64], factors: int = FACTORS,
+    iterations: int = ITERATIONS,
+) -> LowRank | None:
+    """The model of the trusted voxels of ``values``, both ``(pixel, band)``; else as :func:`fit`."""
+    y, m = values.astype(np.float64), trusted.astype(np.float64)
+    seen = trusted.sum(0)
     known = seen >= FEWEST_SEEN
     k = min(factors, int(known.sum()) // 3, len(y) // 6)
     if k < 1:
@@ -88,6 +97,35 @@ def fit(view: View, noise: NDArray[np.float64], factors: int = FACTORS, iteratio
     for _ in range(iterations):
         model = _step(model, y, m, count)
     return model
+
+
+def left_out(
+    model: LowRank, values: NDArray[np.float32], trusted: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What every voxel differs from what its pixel's other bands predict, and the standard deviation expected of it.
+
+    A trusted voxel's own share of its prediction is taken out again, so that it is judged by the others alone. Zero
+    in bands that the model does not know.
+
+    Args:
+        model: fitted.
+        values: ``(pixel, band)``.
+        trusted: voxels that predict, the same shape.
+    """
+    bands, factors = model.loadings.shape
+    outer = (model.loadings[:, :, None] * model.loadings[:, None, :]).reshape(bands, factors * factors).T
+    residual = np.empty(values.shape, np.float32)
+    spread = np.empty(values.shape, np.float32)
+    for start in range(0, len(values), CHUNK):
+        part = slice(start, start + CHUNK)
+        own = trusted[part] & model.known
+        z, covariance = _posterior(model, values[part].astype(np.float64), own.astype(np.float64))
+        apart = np.where(model.known, values[part] - model.mean - z @ model.loadings.T, 0.0)
+        doubt = covariance.reshape(len(z), -1) @ outer
+        without = np.maximum(1 - doubt / model.noise, _LEAST_WITHOUT)
+        residual[part] = np.where(own, apart / without, apart)
+        spread[part] = np.sqrt(np.where(own, model.noise / without, model.noise + np.maximum(doubt, 0.0)))
+    return residual, spread
 
 
 def _first_loadings(

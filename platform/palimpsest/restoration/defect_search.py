@@ -1,0 +1,200 @@
+"""Defects that nobody marked, found by what a pixel's other bands say.
+
+The one idea: ground is common to neighbouring bands or to neighbouring pixels, a detector's fault to neither. A voxel's
+residual from the scene's factors (:mod:`~palimpsest.restoration.robust_factors`) is held against zero, against the
+residuals of the bands around it and against those of the pixels around it; only what all three call odd is a fault.
+Impulses come in bands that are ill: in a band with many, weaker ones are believed too. A column that differs by a
+constant over its whole height is a stripe: its offset is known far better than any of its voxels, so that taking the
+offset off can be worth more than replacing them.
+
+Dead lines, saturation and bands without signal are exact in the stored values: :mod:`palimpsest.cubes.defects` finds
+those, and everything in scenes too small for factors. Nothing here overrules a reason that is known already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from palimpsest.cubes import Reason
+from palimpsest.cubes.defects import Defects, exact_defects, find_defects
+from palimpsest.cubes.noise import MAD_TO_SIGMA
+from palimpsest.cubes.preprocess import mark_defects
+from palimpsest.restoration.robust_factors import RobustFit, fit_robust, whole_view
+from palimpsest.restoration.view import ACCEPTED, Axis, unit_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import Cube
+
+SMALLEST_SIDE = 8
+FEWEST_BANDS = 12
+_SURE, _LIKELY = 6.0, 3.7  # sigmas of an impulse in a sound band, and in an ill one
+ILL = 2e-3  # share of sure impulses that makes a band ill
+_LEAST = 0.04  # of a bright value: a smaller difference is nothing that needs mending
+_STRIPE_SIGMAS = 4.5
+_STRIPE_LEAST = 0.03
+_NEAR = 2  # bands, or columns, on either side
+_TINY = 1e-6
+_RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    Args:
+        cube: the same values; band table and mask name the defects, but for the stripes in ``offsets``.
+        offsets: of columns that a constant was added to, stored units, ``(band, col)``; 0 where none.
+        error: standard deviation of a voxel whose offset was taken off, its own noise included, ``(band,)``.
+        is_noisy: bands whose own noise is larger than the error of predicting them from other bands: there marking
+            serves better than taking the offset off, unless noise is taken off too, ``(band,)``.
+        fitted: the factors that were searched with, or None where there were too few voxels for any.
+    """
+
+    cube: Cube
+    offsets: NDArray[np.float64]
+    error: NDArray[np.float64]
+    is_noisy: NDArray[np.bool_]
+    fitted: RobustFit | None = None
+
+    @classmethod
+    def without_stripes(cls, cube: Cube) -> Found:
+        """A cube whose defects are all in its mask."""
+        bands, _, cols = cube.shape
+        return cls(cube, np.zeros((bands, cols)), np.zeros(bands), np.zeros(bands, bool))
+
+    def marked(self, *, only_noisy: bool = False) -> Found:
+        """The stripes as marked voxels, in all bands or only where marking serves better; their offsets are gone."""
+        chosen = self.is_noisy if only_noisy else np.ones_like(self.is_noisy)
+        struck = (self.offsets != 0) & chosen[:, None]
+        if not struck.any():
+            return self
+        voxels = np.zeros(self.cube.shape, np.uint8)
+        voxels[np.broadcast_to(struck[:, None, :], voxels.shape)] = Reason.STRIPE
+        voxels[~self.cube.usable()] = Reason.GOOD
+        marked = mark_defects(self.cube, Defects(np.zeros(self.cube.shape.bands, np.uint8), voxels))
+        return replace(self, cube=marked, offsets=np.where(struck, 0.0, self.offsets))
+
+
+def search(cube: Cube) -> Found:
+    """Look for everything in a cube that was read and not decoded.
+
+    Scenes under eight pixels on a side, or with fewer than twelve usable bands, are judged by the contrast of
+    neighbouring bands alone.
+    """
+    marked = mark_defects(cube, exact_defects(cube))
+    reasons = _searched(cube, marked)
+    usable = np.isin(reasons, ACCEPTED)
+    sound = usable.reshape(len(usable), -1).mean(1) > 0.05
+    if min(cube.shape[1:]) < SMALLEST_SIDE or sound.sum() < FEWEST_BANDS:
+        return Found.without_stripes(mark_defects(cube, find_defects(cube)))
+    axis, unit = Axis.of(cube.bands), unit_of(marked, reasons)
+    view = whole_view(marked, reasons, axis, unit)
+    fitted = fit_robust(view.values, view.usable, *cube.shape[1:])
+    if fitted is None:
+        return Found.without_stripes(mark_defects(cube, find_defects(cube)))
+    residual = fitted.residual.reshape(*cube.shape[1:], -1)
+    known = view.usable.reshape(residual.shape) & fitted.model.known
+    voxels = np.zeros(cube.shape, np.uint8)
+    for band, place in enumerate(axis.order):
+        voxels[place][impulses(residual, known, band)] = Reason.IMPULSE
+    marked = mark_defects(marked, Defects(np.zeros(cube.shape.bands, np.uint8), voxels))
+    found = Found.without_stripes(marked)
+    found.offsets[axis.order] = stripes(fitted).T.astype(np.float64) * unit
+    found.error[axis.order] = np.sqrt(fitted.model.noise + np.square(fitted.error)) * unit
+    found.is_noisy[axis.order] = noisier_than_its_prediction(view.values.reshape(residual.shape), residual, known)
+    return replace(found, fitted=fitted)
+
+
+def _searched(cube: Cube, marked: Cube) -> NDArray[np.uint8]:
+    """Reasons to search under: a band that was only now found noisy or opaque is searched, unless it is constant."""
+    reasons = marked.voxel_reasons()
+    newly = cube.bands.good & ~marked.bands.good
+    for band in np.flatnonzero(newly & np.isin(marked.bands.reasons, (Reason.NOISY, Reason.OPAQUE))):
+        if np.ptp(np.asarray(cube.data[band])) > 0:
+            own = reasons[band] == marked.bands.reasons[band]
+            reasons[band][own] = Reason.GOOD
+    return reasons
+
+
+def impulses(residual: NDArray[np.float32], known: NDArray[np.bool_], band: int) -> NDArray[np.bool_]:
+    """Impulses of one band, ``(row, col)``.
+
+    Args:
+        residual: of every voxel, scaled, ``(row, col, band)``.
+        known: voxels that were judged, the same shape.
+        band: the band.
+    """
+    plane, seen = residual[:, :, band], known[:, :, band]
+    if seen.sum() < SMALLEST_SIDE**2:
+        return np.zeros(plane.shape, bool)
+    near = [b for b in range(band - _NEAR, band + _NEAR + 1) if b != band and 0 <= b < residual.shape[2]]
+    along = np.sort(residual[:, :, near], axis=2)
+    around = median_filter(np.where(seen, plane, 0), footprint=_RING, mode="reflect")
+    odd, sigmas = _all_agree(plane, (_calmer(along), around), seen)
+    odd &= np.abs(plane) > _LEAST
+    sure = odd & (sigmas > _SURE)
+    is_ill = sure.sum() > max(ILL * seen.sum(), 3)
+    return odd & seen & (sigmas > (_LIKELY if is_ill else _SURE))
+
+
+def _all_agree(
+    plane: NDArray[np.float32], others: tuple[NDArray[np.floating], ...], seen: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
+    """Where a residual, alone and against each of the others, has one sign and is large; and by how many sigmas."""
+    sign = np.sign(plane)
+    odd = np.ones(plane.shape, bool)
+    sigmas = np.full(plane.shape, np.inf)
+    for against in (np.zeros_like(plane), *others):
+        apart = sign * (plane - against)
+        odd &= apart > _LEAST
+        scale = MAD_TO_SIGMA * float(np.median(np.abs(apart[seen])))
+        sigmas = np.minimum(sigmas, apart / max(scale, _TINY))
+    return odd, sigmas
+
+
+def _calmer(ascending: NDArray[np.floating]) -> NDArray[np.floating]:
+    """What three quarters of the neighbours, sorted along the last axis, share in sign and at least in size; else 0.
+
+    Some of the neighbours may be struck themselves: they must not make this one pass for ground.
+    """
+    count = ascending.shape[-1]
+    low, high = ascending[..., count // 4], ascending[..., -1 - count // 4]
+    return np.where(low > 0, low, np.where(high < 0, high, 0.0))
+
+
+def stripes(fitted: RobustFit) -> NDArray[np.float32]:
+    """Offsets of columns that are a detector's and not the ground's, scaled, ``(col, band)``; 0 elsewhere."""
+    offsets = fitted.offsets
+    sure = np.abs(offsets) > np.maximum(_STRIPE_LEAST, _STRIPE_SIGMAS * fitted.error)
+    for axis in (0, 1):
+        wide = np.pad(offsets, [(_NEAR, _NEAR) if k == axis else (0, 0) for k in (0, 1)])
+        beside = [np.roll(wide, shift, axis) for shift in range(-_NEAR, _NEAR + 1) if shift]
+        inner = tuple(slice(_NEAR, -_NEAR) if k == axis else slice(None) for k in (0, 1))
+        common = _calmer(np.sort(np.stack(beside, -1), -1))[inner]
+        apart = np.sign(offsets) * (offsets - common)
+        sure &= apart > np.maximum(_STRIPE_LEAST, 0.5 * np.abs(offsets))
+    return np.where(sure, offsets, np.float32(0))
+
+
+def noisier_than_its_prediction(
+    values: NDArray[np.float32], residual: NDArray[np.float32], known: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Bands whose own noise makes more than half of the variance of the leave-one-out residual, ``(band,)``.
+
+    The noise is taken from second differences over squares of four pixels, all ``(row, col, band)``.
+    """
+    noisy = np.zeros(values.shape[2], bool)
+    for band in range(values.shape[2]):
+        seen, plane = known[:, :, band], values[:, :, band]
+        whole = seen[:-1, :-1] & seen[1:, :-1] & seen[:-1, 1:] & seen[1:, 1:]
+        if whole.any():
+            twist = 0.5 * (plane[:-1, :-1] - plane[1:, :-1] - plane[:-1, 1:] + plane[1:, 1:])[whole]
+            noise, apart = float(np.median(np.abs(twist))), float(np.median(np.abs(residual[:, :, band][seen])))
+            noisy[band] = noise**2 > 0.5 * apart**2
+    return noisy

@@ -1,0 +1,176 @@
+"""The whole way of a cube that was read: searched, stripes moved back, noise taken off if asked, the rest judged.
+
+``restored = decoded + sum of contributions`` holds over all of it. Measured voxels whose column had an offset, or whose
+noise was taken off, keep their measurement as the start of the sum: what was added is named ``stripe.offset`` and
+``correlation.denoise``, in whole steps of the stored type. Damaged voxels go to the judge
+(:mod:`~palimpsest.restoration.restorer`), which then sees the cleaner spectra.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.cubes import Reason
+from palimpsest.restoration.defect_search import ILL, Found, search
+from palimpsest.restoration.denoiser import denoise
+from palimpsest.restoration.explain import SENTENCES
+from palimpsest.restoration.restorer import damage_of, restore
+from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
+from palimpsest.restoration.robust_factors import fit_robust, whole_view
+from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, Axis, unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import Cube
+    from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.integrator import Integrator
+
+STRIPE, DENOISE = (Decision(name, SENTENCES[name]) for name in ("stripe.offset", "correlation.denoise"))
+NINETY = 1.645  # half of a 90 % interval, in standard deviations
+SPREAD_FACTOR = 1.35  # the denoiser's own spread times this covers 90 % where the truth is known
+_LARGEST = 2.0**60  # quanta that int64 sums hold safely
+
+
+def repair(
+    cube: Cube, *, knowledge: KnowledgeBase | None, is_searched: bool = True, is_denoised: bool = False,
+    mask: NDArray[np.bool_] | None = None, weights: str | Path | Integrator | None = None,
+    parts_left_out: Collection[str] = (), edges: bool = True, is_decoded: bool = False, infer_opaque: bool = False,
+) -> Restoration:
+    """The cube with defects found and restored, and its noise taken off if asked; and why.
+
+    Args:
+        cube: as read or decoded.
+        knowledge: a compiled release; None restores by statistics alone.
+        is_searched: look for defects that nobody marked. Not for decoded streams: what a coder smoothed must not pass
+            for a defect.
+        is_denoised: take the noise off measured voxels too; opaque and noisy bands included, as nothing is inferred.
+        mask: True = usable, ``(band, row, col)``, beside the cube's own.
+        weights: the integrator, or where its weights are; the packaged ones when left out.
+        parts_left_out: parts of the integrator to do without.
+        edges: False removes the edges of the graph.
+        is_decoded: the cube comes from a lossy stream.
+        infer_opaque: infer what opaque windows and noisy bands would have shown.
+
+    Raises:
+        CubeRefused: a mask of another shape, or no usable voxel.
+        UsageError: an unknown part.
+        ModelMissing: the weights are not installed.
+    """
+    found = search(cube) if is_searched else Found.without_stripes(cube)
+    if not is_denoised:
+        found = found.marked(only_noisy=True)
+    reasons = damage_of(found.cube, mask)
+    measured = np.isin(reasons, (*ACCEPTED, *LEFT_ALONE))
+    level = _without_stripes(found, measured)
+    quiet = _without_noise(found, level, reasons, measured) if is_denoised else None
+    prepared = level if quiet is None else quiet.data
+    result = restore(
+        found.cube if prepared is found.cube.data else replace(found.cube, data=prepared), knowledge=knowledge,
+        mask=mask, weights=weights, parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded,
+        infer_opaque=infer_opaque,
+    )
+    joined = _joined(result, found, level, quiet, measured)
+    return joined if not is_denoised or quiet is not None else replace(
+        joined, report={**joined.report, "remark": "too small to take noise off"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    data: NDArray[np.generic]  # stored type, measured voxels without their noise
+    spread: NDArray[np.float32]  # stored units, (band, row, col)
+    factors: int
+
+
+def _without_stripes(found: Found, measured: NDArray[np.bool_]) -> NDArray[np.generic]:
+    data = found.cube.data
+    if not found.offsets.any():
+        return data
+    out = np.array(data)
+    for band in np.flatnonzero(found.offsets.any(axis=1)):
+        moved = _stored(np.asarray(data[band], np.float64) - found.offsets[band], out.dtype)
+        struck = measured[band] & (found.offsets[band] != 0)
+        out[band][struck] = moved[struck]
+    return out
+
+
+def _without_noise(
+    found: Found, level: NDArray[np.generic], reasons: NDArray[np.uint8], measured: NDArray[np.bool_]
+) -> _Quiet | None:
+    cube = found.cube
+    axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
+    view = whole_view(replace(cube, data=level), reasons, axis, unit, (*ACCEPTED, *LEFT_ALONE))
+    fitted = found.fitted or fit_robust(view.values, view.usable, *cube.shape[1:])
+    if fitted is None:
+        return None
+    struck = np.isin(reasons, (Reason.IMPULSE, Reason.SATURATED)).reshape(len(reasons), -1).mean(1)[axis.order]
+    clean = denoise(view.values, view.usable, fitted.model, *cube.shape[1:], struck > ILL)
+    out, spread = np.array(level), np.zeros(cube.shape, np.float32)
+    for place, band in enumerate(axis.order):
+        plane = _stored(clean.values[:, place].astype(np.float64) * unit, out.dtype).reshape(cube.shape[1:])
+        good = measured[band] & np.isfinite(plane)
+        out[band][good] = plane[good]
+        spread[band] = (clean.spread[:, place] * np.float32(unit)).reshape(cube.shape[1:])
+    return _Quiet(out, spread, clean.factors)
+
+
+def _stored(values: NDArray[np.float64], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype.name)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+
+
+def _joined(
+    result: Restoration, found: Found, level: NDArray[np.generic], quiet: _Quiet | None, measured: NDArray[np.bool_]
+) -> Restoration:
+    """The judge's restoration with what was done to measured voxels before it, as contributions of their own."""
+    before = found.cube.data
+    after = level if quiet is None else quiet.data
+    touched = np.flatnonzero((after != before) & measured)
+    if not touched.size:
+        return replace(result, decoded=found.cube)
+    decisions = list(result.decisions)
+    parts = list(result.contributions)
+    for decision, start, end in ((STRIPE, before, level), (DENOISE, level, after)):
+        if start is not end:
+            parts.append(_moved(len(decisions), touched, start, end, result.quantum))
+            decisions.append(decision)
+    plane = before.shape[1] * before.shape[2]
+    half = (NINETY * found.error[touched // plane]).astype(np.float32)
+    classes = result.classes.copy()
+    classes.reshape(-1)[touched] = ProvenanceClass.DENOISED
+    judged = result.half_width
+    report = {**result.report, "stripes": int((found.offsets != 0).sum())}
+    if quiet is not None:
+        spread = quiet.spread.reshape(-1) * np.float32(NINETY * SPREAD_FACTOR)
+        half = spread[touched]
+        # What was judged from denoised spectra is no surer than they are.
+        judged = np.hypot(judged, spread[result.changed])
+        report |= {"denoised_voxels": int(touched.size), "factors": quiet.factors}
+    changed = np.concatenate([result.changed, touched])
+    order = np.argsort(changed, kind="stable")
+    return replace(
+        result, decoded=found.cube, decisions=tuple(decisions), contributions=tuple(parts), changed=changed[order],
+        half_width=np.concatenate([judged, half])[order], classes=classes, report=report,
+    )
+
+
+def _moved(
+    decision: int, voxels: NDArray[np.int64], start: NDArray[np.generic], end: NDArray[np.generic], quantum: float
+) -> Contribution:
+    quanta = on_grid(end.reshape(-1)[voxels], quantum) - on_grid(start.reshape(-1)[voxels], quantum)
+    given = np.flatnonzero(quanta)
+    index = np.int32 if start.size < 2**31 else np.int64
+    amount = quanta[given]
+    narrow = np.int32 if not amount.size or np.abs(amount).max() < 2**31 else np.int64
+    return Contribution(
+        decision, voxels[given].astype(index), amount.astype(narrow), np.full(given.size, FULL_TRUST, np.uint8)
+    )
