@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     Depths = NDArray[np.float64]
     Counts = NDArray[np.bool_]
 
-MOST_BUMPS = 10  # of a label: its most frequent windows; features in others climb the ladder of corrections
-FEWEST_PIXELS = 3  # of a label that share a window
-HEIGHT = 1.2  # of a bump, in tolerances of a shallow feature: nearest whole numbers then err by six tenths of one
-SHALLOW = 20  # percentile
-TURNS = 4  # for each bump of a label
+MOST_BUMPS = 16  # of a label: its most frequent windows; features in others climb the ladder of corrections
+FEWEST_PIXELS = 2  # of a label that share a window
+HEIGHT = 1.4  # of a bump, in tolerances of a shallow feature: nearest whole numbers then err by seven tenths of one
+SHALLOW = 10  # percentile
+TURNS = 4  # for each bump of a label, one feature at a time
+JOINT_TURNS = 5  # then all features of the pixels that are left, together
+RIDGE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +123,20 @@ def solved(
         tried = deepened(base[pending], one.astype(np.int32), shares, limits)
         slopes[pending, bump] = np.nan_to_num(measure(tried, pending)) - now[pending]
     served = counts & (serves >= 0)
-    for _ in range(TURNS * own.size):
+    for turn in range(TURNS * own.size + JOINT_TURNS):
         helped = np.where(served[pending], off[pending], 0.0)
         pending, helped = pending[helped.max(axis=1) > 1], helped[helped.max(axis=1) > 1]
         if not pending.size:
             break
-        worst = helped.argmax(axis=1)
-        bump = serves[worst]
-        slope = slopes[pending, bump, worst]
-        wanted = truth[pending, worst] - now[pending, worst]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            change = np.nan_to_num(np.rint(wanted / slope), posinf=0.0, neginf=0.0)
-        change = np.where(change == 0, np.sign(wanted) * np.sign(slope), change)
-        moved = np.clip(numbers[pending, bump] + change, -LARGEST_NUMBER, LARGEST_NUMBER)
-        numbers[pending, bump] = moved.astype(np.int64)
+        wanted = truth[pending] - now[pending]
+        if turn < TURNS * own.size:
+            change = _of_worst(wanted, helped, slopes[pending], serves)
+        elif turn == TURNS * own.size:
+            change = best[pending] - numbers[pending]  # back to the nearest, and from there
+        else:
+            unit = np.where(served[pending], kept.tolerance * np.abs(truth[pending]), 1.0)
+            change = _of_all(wanted / unit, served[pending], slopes[pending] / unit[:, None])
+        numbers[pending] = np.clip(numbers[pending] + change, -LARGEST_NUMBER, LARGEST_NUMBER)
         tried = deepened(base[pending], numbers[pending].astype(np.int32), shares, limits)
         now[pending] = np.nan_to_num(measure(tried, pending))
         off[pending] = excess(truth[pending], counts[pending], now[pending], kept.tolerance)
@@ -143,3 +145,25 @@ def solved(
         best[better], least[better] = numbers[better], off[better].max(axis=1)
         pending = pending[reached > 1]
     return best.astype(np.int32)
+
+
+def _of_worst(wanted: Depths, helped: Depths, slopes: Depths, serves: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Change of the numbers that sets each pixel's worst feature right by its own bump, ``(pixel, bump)``."""
+    pixel, worst = np.arange(len(wanted)), helped.argmax(axis=1)
+    bump = serves[worst]
+    slope, want = slopes[pixel, bump, worst], wanted[pixel, worst]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.nan_to_num(np.rint(want / slope), posinf=0.0, neginf=0.0)
+    change = np.zeros(slopes.shape[:2], np.int64)
+    limited = np.clip(np.where(steps == 0, np.sign(want) * np.sign(slope), steps), -LARGEST_NUMBER, LARGEST_NUMBER)
+    change[pixel, bump] = limited.astype(np.int64)
+    return change
+
+
+def _of_all(wanted: Depths, served: Counts, slopes: Depths) -> NDArray[np.int64]:
+    """Change that sets all features right together, by least squares; everything in tolerances."""
+    known = np.where(served[:, None], np.nan_to_num(slopes), 0.0)
+    gram = known @ known.transpose(0, 2, 1) + RIDGE * np.eye(known.shape[1])
+    asked = known @ np.where(served, np.nan_to_num(wanted), 0.0)[..., None]
+    solved_for = np.rint(np.linalg.solve(gram, asked)[..., 0])
+    return np.clip(solved_for, -LARGEST_NUMBER, LARGEST_NUMBER).astype(np.int64)
