@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import logistic, rdoq
+from palimpsest.codec import logistic, rdoq, trellis
 from palimpsest.codec.basis import decode_basis, encode_basis
 from palimpsest.codec.planes import LARGEST_SAMPLE, ChunkDecoder, ChunkEncoder, MixerState
 
@@ -71,6 +71,20 @@ def test_the_trellis_errs_less_than_a_plain_quantiser_of_the_same_number_of_leve
     plain = 2 * np.rint(scaled / 2)
     assert ((rebuilt - scaled) ** 2).mean() < 0.9 * ((plain - scaled) ** 2).mean()
     assert (np.sign(rebuilt) * np.sign(scaled) >= 0).all()
+
+
+def test_sixteen_states_err_less_than_four_and_come_back():
+    scaled = np.random.default_rng(8).uniform(-40, 40, (3, 60, 60)).astype(np.float32)
+    errors = []
+    for states in (trellis.FOUR, trellis.SIXTEEN):
+        quantised = rdoq.quantise_dependent(scaled, slope=0.0, trellis=states)
+        rebuilt = np.empty_like(quantised)
+        rdoq.dequantise_dependent(quantised, rebuilt, states)
+        errors.append(float(((rebuilt - scaled) ** 2).mean()))
+        assert sorted(states.following.ravel().tolist()) == sorted(2 * list(range(len(states.sides))))
+    # 1.05 dB and 1.23 dB better than the third of a squared step of the plain quantiser.
+    assert 10 * np.log10(1 / 3 / errors[0]) > 0.9
+    assert errors[1] < 0.97 * errors[0]
 
 
 def test_a_dearer_bit_leaves_more_zeros():

@@ -22,7 +22,7 @@ from palimpsest.codec.details import RECORDED
 from palimpsest.codec.foresight import INPUTS, OUTPUTS, PLACES, SIGNS, Foresight
 from palimpsest.codec.planes import MixerState, Observer
 from palimpsest.codec.tile import TileCoder, level_count
-from palimpsest_pipelines.scorecard import FRACTION_BITS, units_of
+from palimpsest_pipelines.scorecard import FRACTION_BITS, TEACHING, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ def observe(transform: LevelTransform, found: list[Teacher], *, seed: int) -> tu
     """What the coder sees on every training region, ``(sample, details.RECORDED)``, and the weight of each sample."""
     blocks: list[Seen] = []
     weights: list[NDArray[np.float32]] = []
-    state = MixerState.for_details()
+    state = MixerState.for_details(trellis=TEACHING)
     for one in found:
         # Draws of its own for each teacher, so that holding one out changes nothing about the others.
         rng = np.random.default_rng((seed, zlib.crc32(one.name.encode())))

@@ -7,7 +7,7 @@ test region, which no step of training saw.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.codec.tile import TileCoder, level_count
+from palimpsest.codec.trellis import FOUR
 from palimpsest.measure import bd_rate
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from palimpsest_pipelines.training_data import Teacher
 
 FRACTION_BITS = 6
+TEACHING = FOUR  # states of the quantiser that teaches and measures here; the codec's own are sixteen
 LADDER_DB = {"image": (30.0, 34.0, 38.0, 42.0)}
 SCENE_LADDER_DB = (42.0, 46.0, 50.0, 54.0)
 LEARNING_DB = (56.0, 52.0, 48.0, 44.0, 40.0)
@@ -35,7 +37,7 @@ def against_cdf97(
     transform: LevelTransform, found: list[Teacher], note: Callable[[str], None]
 ) -> dict[str, Any]:
     """BD-rate of trained levels in percent on the test region of each teacher, and the mean over those of scenes."""
-    neutral = MixerState.for_details()
+    neutral = MixerState.for_details(trellis=TEACHING)
     return _table(found, (LevelTransform(), neutral), (transform, neutral), "trained levels against CDF 9/7", note)
 
 
@@ -43,7 +45,8 @@ def with_foresight(
     transform: LevelTransform, net: Foresight, found: list[Teacher], note: Callable[[str], None]
 ) -> dict[str, Any]:
     """BD-rate of the network with six views against fourteen views alone, both from nothing; scenes only."""
-    rival, ours = (transform, MixerState.for_details()), (transform, MixerState.for_details(net))
+    rival = (transform, MixerState.for_details(trellis=TEACHING))
+    ours = (transform, MixerState.for_details(net, TEACHING))
     return _table(_scenes(found), rival, ours, "foresight", note)
 
 
@@ -51,8 +54,8 @@ def with_first_state(
     transform: LevelTransform, state: MixerState, found: list[Teacher], note: Callable[[str], None]
 ) -> dict[str, Any]:
     """BD-rate of the learnt first state against none, both with the network; scenes only."""
-    rival, ours = (transform, MixerState.for_details(state.foresight)), (transform, state)
-    return _table(_scenes(found), rival, ours, "learnt first state", note)
+    rival = (transform, MixerState.for_details(state.foresight, TEACHING))
+    return _table(_scenes(found), rival, (transform, replace(state, trellis=TEACHING)), "learnt first state", note)
 
 
 def _scenes(found: list[Teacher]) -> list[Teacher]:
@@ -109,7 +112,7 @@ class _Running(MixerState):
 
 def learn_first_state(transform: LevelTransform, net: Foresight, found: list[Teacher]) -> MixerState:
     """What the entropy coder knows after coding every scene's training region, finest step first."""
-    fresh = MixerState.for_details(net)
+    fresh = MixerState.for_details(net, TEACHING)
     state = _Running(**{part.name: getattr(fresh, part.name) for part in fields(fresh)})
     for psnr in LEARNING_DB:
         for one in _scenes(found):

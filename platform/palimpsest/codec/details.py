@@ -29,7 +29,6 @@ from palimpsest.codec.contexts import (
     fill_signs,
     fine_log,
     learn,
-    next_state,
     surroundings,
 )
 from palimpsest.codec.foresight import INPUTS as SEEN
@@ -154,16 +153,17 @@ def _code_magnitude(
 
 @numba.njit(
     "int64(int32[:,:,::1], int32[:,:,::1], int32[:,:,:,::1], int64, int64, int32[:,::1], int32[:,::1],"
-    "int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int64[::1], int32[:,::1],"
-    "int32[::1], int32[:,::1], int32[:,::1], int32[::1], int32[:,::1], int32[:,::1], int32[::1], int64[::1],"
-    "uint8[::1], boolean, int16[:,::1], int64)",
+    "int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int64[::1], int64[:,::1],"
+    "int64[::1], int32[:,::1], int32[::1], int32[:,::1], int32[:,::1], int32[::1], int32[:,::1], int32[:,::1],"
+    "int32[::1], int64[::1], uint8[::1], boolean, int16[:,::1], int64)",
     cache=True, nogil=True,
 )
 def code_details(
     stack: NDArray[np.int32], parents: NDArray[np.int32], siblings: NDArray[np.int32], depth: int, orient: int,
     states: Plane, weights: Plane, sign_states: Plane, sign_weights: Plane, flag_states: Plane, flag_weights: Plane,
-    lms: Plane, guides: Plane, views: Cells, net_first: Plane, net_order: Plane, net_places: Plane, net_second: Plane,
-    net_second_bias: Plane, net_third: Plane, net_third_places: Plane, net_third_order: Plane, coder: Cells,
+    lms: Plane, guides: Plane, views: Cells, following: NDArray[np.int64], sides: Cells, net_first: Plane,
+    net_order: Plane, net_places: Plane, net_second: Plane, net_second_bias: Plane, net_third: Plane,
+    net_third_places: Plane, net_third_order: Plane, coder: Cells,
     buffer: NDArray[np.uint8], encoding: bool, record: NDArray[np.int16], stride: int,
 ) -> int:
     """Code (or decode into) one oriented part of a level, all components; samples of the dependent quantiser.
@@ -183,6 +183,8 @@ def code_details(
         lms: see there.
         guides: see there.
         views: see there.
+        following: states of the quantiser, as in :class:`~palimpsest.codec.trellis.Trellis`.
+        sides: see there.
         net_first: weights of a :class:`~palimpsest.codec.foresight.Foresight`, as are the next seven.
         net_order: see there.
         net_places: see there.
@@ -254,7 +256,7 @@ def code_details(
             block = ((r - MARGIN) * 16 // rows) * 16
             for c in range(MARGIN, MARGIN + cols):
                 place = block + block_cols[c - MARGIN]
-                dq = state >> 1
+                dq = sides[state]
                 expected = surroundings(
                     q, one, two, parent, sibling, other, energy, r, c, running, dq, band, depth, orient, place,
                     estimate, features, base,
@@ -319,5 +321,5 @@ def code_details(
                 count += 1
                 running += ((min(size, 255) << 4) - running) >> 4
                 energy[r, c] = np.int32(((np.int64(energy[r, c]) * 3) >> 2) + (min(size, 255) << 2))
-                state = next_state(state, size)
+                state = following[state, size & 1]
     return written

@@ -12,6 +12,7 @@ import numpy as np
 
 from palimpsest.codec import contexts, details, foresight, guess, logistic
 from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
+from palimpsest.codec.trellis import FOUR, SIXTEEN
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.foresight import Foresight
+    from palimpsest.codec.trellis import Trellis
 
     Stack = NDArray[np.int32]
     Table = NDArray[np.int32]
@@ -56,6 +58,7 @@ class MixerState:
         guides: weights of the signed guess, ``(component, tap)`` int32, 16 fraction bits; without rows nothing is
             guessed, and :mod:`palimpsest.codec.contexts` codes alone.
         views: which of the views choose states, where something is guessed.
+        trellis: states of the quantiser whose samples are coded.
         foresight: the trained network, where something is guessed.
         observer: told of samples, where something is guessed; None but in training.
     """
@@ -69,11 +72,12 @@ class MixerState:
     lms: Table
     guides: Table = field(default_factory=lambda: np.zeros((0, guess.TAPS), np.int32))
     views: tuple[int, ...] = details.ALL_VIEWS
+    trellis: Trellis = FOUR
     foresight: Foresight = field(default_factory=foresight.blank)
     observer: Observer | None = None
 
     @classmethod
-    def for_details(cls, foreseen: Foresight | None = None) -> MixerState:
+    def for_details(cls, foreseen: Foresight | None = None, trellis: Trellis = SIXTEEN) -> MixerState:
         """A state that has seen nothing, for spatial levels; with a trained network or without."""
         net = foresight.blank() if foreseen is None else foreseen
         views = details.VIEWS_WITH_FORESIGHT if net.third.size else details.ALL_VIEWS
@@ -83,7 +87,7 @@ class MixerState:
             *_fresh(contexts.SIGN_INPUTS + 1, contexts.SIGN_CONTEXTS, contexts.SIGN_ROWS, 28, 1),
             *_fresh(2, contexts.FLAG_CONTEXTS, contexts.FLAG_ROWS, 4),
             np.full((contexts.LEVELS * 4, contexts.FEATURES), (1 << 16) // 10, np.int32),
-            np.zeros((guess.GUIDES, guess.TAPS), np.int32), views, net,
+            np.zeros((guess.GUIDES, guess.TAPS), np.int32), views, trellis, net,
         )
 
     @classmethod
@@ -198,7 +202,8 @@ def _run(
             record = np.zeros((planes.size // stride + 1, details.RECORDED), np.int16)
         written = details.code_details(
             stack, parent, beside, level, orientation, *state.parts(), state.guides, np.array(state.views, np.int64),
-            *state.foresight.parts(), coder, buffer, encoding, record, stride,
+            state.trellis.following, state.trellis.sides, *state.foresight.parts(), coder, buffer, encoding, record,
+            stride,
         )
         if state.observer is not None:
             state.observer.seen.append(record[:written])

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import rdoq
+from palimpsest.codec.trellis import SIXTEEN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from palimpsest.codec.trellis import Trellis
 
 BLOCK = 8  # pixels that share one importance gain
 GAIN_STEPS = 16  # half octaves, the middle one neutral
@@ -55,14 +58,15 @@ def block_gains(gains: NDArray[np.uint8] | None, shape: tuple[int, int], reach: 
 
 
 def quantise(
-    samples: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, passes: int = rdoq.PASSES
+    samples: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, passes: int = rdoq.PASSES,
+    trellis: Trellis = SIXTEEN,
 ) -> tuple[NDArray[np.int32], Pull]:
     """Quantised samples ``(component, row, col)`` and the pull measured on them; ``passes`` of the trellis."""
     scale = 256.0 / step
     scaled = (samples * scale if gains is None else samples * (gains * (scale / 1024))).astype(np.float32)
-    quantised = rdoq.quantise_dependent(scaled, passes=passes)
+    quantised = rdoq.quantise_dependent(scaled, passes=passes, trellis=trellis)
     doubled = np.empty_like(quantised)
-    rdoq.dequantise_dependent(quantised, doubled)
+    rdoq.dequantise_dependent(quantised, doubled, trellis)
     towards, magnitude = scaled * np.sign(doubled), np.abs(quantised)
     rebuilt = np.abs(doubled)
     return quantised, Pull(
@@ -77,11 +81,11 @@ def _mean_pull(rebuilt: NDArray[np.int32], size: NDArray[np.float32], chosen: ND
 
 
 def dequantise(
-    quantised: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, pull: Pull
+    quantised: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, pull: Pull, trellis: Trellis = SIXTEEN
 ) -> NDArray[np.int32]:
     """Samples ``(component, row, col)`` int32 in component units; integer arithmetic."""
     doubled = np.empty(quantised.shape, np.int32)
-    rdoq.dequantise_dependent(np.ascontiguousarray(quantised), doubled)
+    rdoq.dequantise_dependent(np.ascontiguousarray(quantised), doubled, trellis)
     size = np.abs(quantised)
     magnitude = np.abs(doubled.astype(np.int64)) << 8
     magnitude -= np.where(size == 1, pull.ones, np.where(size > 1, pull.larger, 0))

@@ -97,16 +97,16 @@ class TileCoder:
         levels = self._levels
         spread = self._transform.synthesis_gains(levels)
         pyramids = [self._transform.analyse(plane, levels) for plane in planes]
-        state = self._initial.copy()
+        state, trellis = self._initial.copy(), self._initial.trellis
         pulls: list[Pull] = []
         chunks: list[bytes] = []
 
         def quantised(samples: Stack, gain: float, level: int) -> tuple[Stack, Stack]:
             step = unit_step(fraction_bits, gain)
             local = block_gains(gains, samples.shape[1:], 1 << level)
-            coded, pull = quantise(samples, step, local, self._passes)
+            coded, pull = quantise(samples, step, local, self._passes, trellis)
             pulls.append(pull)
-            return coded, dequantise(coded, step, local, pull)
+            return coded, dequantise(coded, step, local, pull, trellis)
 
         coarse, coarse_back = quantised(np.stack([p.coarse for p in pyramids]), spread.coarse, levels)
         encoder = ChunkEncoder(state, coarse.size)
@@ -138,12 +138,12 @@ class TileCoder:
         levels = self._levels
         spread = self._transform.synthesis_gains(levels)
         coarse_shape, shapes = part_shapes(plan.rows, plan.cols, levels)
-        state = self._initial.copy()
+        state, trellis = self._initial.copy(), self._initial.trellis
         coded = ChunkDecoder(state, chunks[0]).read(
             (plan.components, *coarse_shape), level=SIDE_LEVEL, orientation=COARSE, dependent=True
         )
         step = unit_step(plan.fraction_bits, spread.coarse)
-        coarse = dequantise(coded, step, block_gains(gains, coarse_shape, 1 << levels), pulls[0])
+        coarse = dequantise(coded, step, block_gains(gains, coarse_shape, 1 << levels), pulls[0], trellis)
         back: list[Parts] = []
         parents: list[Stack | None] = [None, None, None]
         for at, level in enumerate(range(levels, down_to_level, -1)):
@@ -159,7 +159,7 @@ class TileCoder:
             back.append(tuple(  # type: ignore[arg-type] # three parts by construction
                 dequantise(
                     stacks[o], unit_step(plan.fraction_bits, spread.details[level - 1][o]),
-                    block_gains(gains, shapes[level - 1][o], 1 << level), pulls[1 + 3 * at + o],
+                    block_gains(gains, shapes[level - 1][o], 1 << level), pulls[1 + 3 * at + o], trellis,
                 )
                 for o in range(3)
             ))
