@@ -48,5 +48,8 @@ class DecodedTile:
             inside = np.zeros(fixes.rungs.shape, bool)
             inside[rows, cols] = True
             fixes = refinement.Corrections(fixes.rungs[rows, cols], fixes.steps[inside[fixes.rungs != 0]])
-        parts = (self.reasons, self.planes, self.values, self.labels, self.numbers)
-        return DecodedTile(*(None if part is None else part[cut] for part in parts), fixes)
+        return DecodedTile(
+            None if self.reasons is None else self.reasons[cut], None if self.planes is None else self.planes[cut],
+            None if self.values is None else self.values[cut], None if self.labels is None else self.labels[cut],
+            None if self.numbers is None else self.numbers[cut], fixes,
+        )

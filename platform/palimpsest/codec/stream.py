@@ -222,7 +222,8 @@ def _parsed_head(data: bytes, path: Path) -> dict[str, Any]:
 def _packed_index(sections: Sequence[tuple[int, int, bytes]], tile_hashes: Sequence[bytes]) -> bytes:
     """Kinds, tiles (as steps) and lengths column by column, deflated; checksums and hashes as they are."""
     kinds = np.array([kind for kind, _, _ in sections], np.uint8)
-    steps = np.diff(np.array([tile for _, tile, _ in sections], np.int64), prepend=WHOLE)
+    tiles = np.array([WHOLE, *(tile for _, tile, _ in sections)], np.int64)
+    steps = tiles[1:] - tiles[:-1]
     lengths = np.array([len(data) for _, _, data in sections], np.int64)
     planes = [_byte_planes(column) for column in (steps, lengths)]
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WHOLE = 512  # side of a tile in cubes that are one tile; as a limit, of any tile
 WHOLE_PIXELS = 1 << 15  # cubes of at most this many pixels are one tile, or tiles of WHOLE
-SIDES = (256, 192, 128, 96, 64, 48, 32, 16, 8)
+SIDES = (256, 224, 192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32, 16, 8)  # whole in every level they have
 SHORTEST = 32  # below it tiles know too little; shorter ones are for cubes of thousands of bands
 SMALLEST_SIDE = 8
 TILE_BITS = 1 << 17

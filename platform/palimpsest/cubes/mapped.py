@@ -22,7 +22,7 @@ def forget(array: NDArray[np.generic]) -> None:
     Does nothing for arrays in memory, and for maps whose changes are private: those would be lost.
     """
     at: object = array
-    mapped: np.memmap | None = None  # type: ignore[type-arg] # numpy's stubs leave it bare
+    mapped: np.memmap | None = None
     while isinstance(at, np.ndarray):
         mapped = at if isinstance(at, np.memmap) else mapped
         at = at.base
