@@ -9,14 +9,13 @@ import pytest
 from made_restoration import made_restoration
 from served import made_cube
 
-from palimpsest.cubes.preprocess import mark_defects
 from palimpsest.errors import EvidenceBroken
 from palimpsest.formats import write
 from palimpsest.provenance.explain import explain
 from palimpsest.provenance.recompute import restore_again
 from palimpsest.provenance.record import Origin, write_provenance
 from palimpsest.provenance.repeat import repeat
-from palimpsest.restoration.restorer import restore
+from palimpsest.restoration.repair import repair
 
 
 @pytest.mark.slow
@@ -25,7 +24,7 @@ def test_a_real_restoration_is_made_again_bit_by_bit_with_the_mask_of_its_record
     write(cube, tmp_path / "made.hdr")
     mask = np.ones(cube.data.shape, bool)
     mask[20:23, 4:6, 3] = False
-    found = restore(mark_defects(cube), knowledge=None, mask=mask)
+    found = repair(cube, knowledge=None, mask=mask)
     write_provenance(found, tmp_path / "p", Origin.of_file(tmp_path / "made.hdr"), tile=8)
     told = explain(tmp_path / "p", 4, 3, recompute=restore_again).to_dict()
     assert told["agreement"] == "recomputed, bit-identical"

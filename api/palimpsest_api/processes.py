@@ -49,13 +49,17 @@ class CompressRequest(BaseModel):
 
 
 class RestoreRequest(BaseModel):
-    """A cube or stream to a restored cube; ``full`` stores every exact contribution, so that a click is answered."""
+    """A cube or stream to a restored cube; ``full`` stores every exact contribution, so that a click is answered.
+
+    ``denoise`` takes the noise off measured voxels too.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     input: str = Name
     knowledge: str = Release
     full: bool = True
+    denoise: bool = False
 
 
 class EvaluateRequest(BaseModel):

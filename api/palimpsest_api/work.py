@@ -165,25 +165,31 @@ def compress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
 
 def restore(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     """Cube or stream to restored cube, with its provenance in the catalogue."""
-    from palimpsest.cubes.preprocess import mark_defects
     from palimpsest.provenance.record import Origin, write_provenance
-    from palimpsest.restoration.restorer import restore as restore_cube
+    from palimpsest.restoration.repair import repair
 
     request = RestoreRequest.model_validate(desk.lease.request)
     source = desk.artifact(request.input)
-    cube = mark_defects(artifacts.open_cube(desk.service, source))
+    cube = artifacts.open_cube(desk.service, source)
     desk.say(10, "reading the knowledge")
     knowledge = load_release(request.knowledge)
     is_decoded = source.kind == artifacts.STREAM and _is_lossy(desk.service, source)
     desk.say(20, "restoring")
-    found = restore_cube(cube, knowledge=knowledge, is_decoded=is_decoded)
+    # What a coder smoothed must not pass for a defect: a stream carries the mask that was made before coding.
+    is_searched = source.kind != artifacts.STREAM
+    found = repair(
+        cube, knowledge=knowledge, is_searched=is_searched, is_denoised=request.denoise, is_decoded=is_decoded
+    )
     desk.say(80, "keeping the restored cube")
     out = desk.folder / f"{source.name}-restored.hdr"
     write(found.restored, out)
     files = artifacts.keep_files(desk.service.blobs, list(desk.folder.iterdir()), is_moved=True)
     desk.say(90, "keeping who changed what")
     main = next((one for one in source.files if len(source.files) == 1), {"sha256": ""})
-    origin = Origin("", main["sha256"], source.id, {"knowledge": request.knowledge, "is_decoded": is_decoded})
+    settings = {
+        "knowledge": request.knowledge, "is_decoded": is_decoded, "searched": is_searched, "denoised": request.denoise,
+    }
+    origin = Origin("", main["sha256"], source.id, settings)
     facts = {**artifacts.facts_of(found.restored), "from": source.id, "report": finite(dict(found.report))}
 
     def finish(session: Session) -> dict[str, Any]:

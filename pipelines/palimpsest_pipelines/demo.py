@@ -45,13 +45,12 @@ def run(folder: Path, settings: DemoSettings, note: Callable[[str], None]) -> di
     from palimpsest.codec.contract import EncodeSettings
     from palimpsest.codec.decoder import decode
     from palimpsest.codec.encoder import encode
-    from palimpsest.cubes.preprocess import mark_defects
     from palimpsest.formats import write
     from palimpsest.knowledge.importance import importance_map
     from palimpsest.knowledge.release import load
     from palimpsest.measure import psnr_db, sam_deg
     from palimpsest.provenance.record import Origin, write_provenance
-    from palimpsest.restoration import restore
+    from palimpsest.restoration.repair import repair
     from palimpsest.scenes import make_scene
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +69,7 @@ def run(folder: Path, settings: DemoSettings, note: Callable[[str], None]) -> di
     decoded = decode(stream)
     write(decoded, folder / "decoded.hdr")
     clock.lap("decoded, checksums whole")
-    restoration = restore(mark_defects(decoded), knowledge=knowledge, is_decoded=True)
+    restoration = repair(decoded, knowledge=knowledge, is_decoded=True)
     write(restoration.restored, folder / "restored.hdr")
     origin = Origin.of_file(stream, {"parts_left_out": [], "edges": True, "is_decoded": True, "mask": False})
     (folder / "why.sqlite").unlink(missing_ok=True)  # of an earlier demo: a file that is there would be added to

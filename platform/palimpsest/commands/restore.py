@@ -38,6 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="do without a part of the integrator (to see what it is worth)")
     parser.add_argument("--infer-opaque", action="store_true",
                         help="also infer opaque and noisy bands; otherwise they stay as stored")
+    parser.add_argument("--denoise", action="store_true",
+                        help="also take the noise off voxels that were measured; otherwise they stay as stored")
     parser.add_argument("--no-edges", action="store_true", help="remove the edges of the graph")
     add_json(parser)
 
@@ -51,10 +53,14 @@ def run(options: argparse.Namespace) -> int:
     if options.mask and len(options.mask) != len(inputs):
         raise UsageError("one mask for every cube", got=f"{len(options.mask)} masks, {len(inputs)} cubes",
                          wanted="--mask once a cube, 'none' for a cube without")
+    if options.denoise and options.group:
+        raise UsageError("--denoise goes with a single cube", wanted="restore IN OUT --denoise")
     masks = [None if str(path) == "none" else path for path in options.mask] or [None] * len(inputs)
     started = time.perf_counter()
     knowledge = _knowledge(options.knowledge)
-    opened = [open_input(path, is_searched=mask is None) for path, mask in zip(inputs, masks, strict=True)]
+    # A single cube is searched where it is repaired, by a model of its own.
+    searched = [options.group and mask is None for mask in masks]
+    opened = [open_input(path, is_searched=one) for path, one in zip(inputs, searched, strict=True)]
     if options.group:
         answer = _group(options, opened, masks, (inputs, out), knowledge)
     else:
@@ -127,14 +133,16 @@ def _single(
     knowledge: KnowledgeBase | None,
 ) -> dict[str, object]:
     from palimpsest.formats import write
-    from palimpsest.restoration.restorer import restore
+    from palimpsest.restoration.repair import repair
 
     cube, is_decoded = opened
     path, out = paths
     mask = None if mask_path is None else read_mask(mask_path, cube)
-    result = restore(
-        cube, knowledge=knowledge, mask=mask, weights=options.weights, parts_left_out=tuple(options.leave_out),
-        edges=not options.no_edges, is_decoded=is_decoded, infer_opaque=options.infer_opaque,
+    is_searched = mask is None and path.suffix != ".plm"
+    result = repair(
+        cube, knowledge=knowledge, is_searched=is_searched, is_denoised=options.denoise, mask=mask,
+        weights=options.weights, parts_left_out=tuple(options.leave_out), edges=not options.no_edges,
+        is_decoded=is_decoded, infer_opaque=options.infer_opaque,
     )
     write(result.restored, out)
     answer = _report(result) | {"out": str(out)}
@@ -144,7 +152,7 @@ def _single(
         settings = {
             "parts_left_out": list(options.leave_out), "edges": not options.no_edges, "is_decoded": is_decoded,
             "mask": mask is not None, "infer_opaque": options.infer_opaque,
-            "searched": mask_path is None and path.suffix != ".plm",
+            "searched": is_searched, "denoised": options.denoise,
             **_places(options),
         }
         origin = Origin.of_file(path, settings)

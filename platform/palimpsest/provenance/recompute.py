@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import select
@@ -40,10 +40,9 @@ def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None
         FormatError: restored together with other cubes, one of which is not there.
         EvidenceBroken: one of those has other values now.
     """
-    from palimpsest.cubes.preprocess import mark_defects
-    from palimpsest.restoration.restorer import restore
+    from palimpsest.restoration.repair import repair
 
-    given = {
+    given: dict[str, Any] = {
         "knowledge": _release(row.release, (release, row.settings.get("release_from"))),
         "weights": row.settings.get("weights_from"), "infer_opaque": bool(row.settings.get("infer_opaque", False)),
         "parts_left_out": tuple(row.settings.get("parts_left_out", ())),
@@ -56,8 +55,10 @@ def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None
         number, cubes, masks = pile_again(cube, row, _mask)
         again = restore_member(number, cubes, masks=masks, **given)
     else:
-        searched = mark_defects(cube) if row.settings.get("searched", True) else cube
-        again = restore(searched, mask=_mask(row), **given)
+        again = repair(
+            cube, is_searched=bool(row.settings.get("searched", True)), mask=_mask(row),
+            is_denoised=bool(row.settings.get("denoised", False)), **given,
+        )
     if row.model and again.model and again.model != row.model:
         raise ModelMissing("the weights of the record are not installed", where=row.name, got=again.model[:16],
                            wanted=row.model[:16])

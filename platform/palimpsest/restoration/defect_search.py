@@ -39,6 +39,7 @@ _LEAST = 0.04  # of a bright value: a smaller difference is nothing that needs m
 _STRIPE_SIGMAS = 4.5
 _STRIPE_LEAST = 0.03
 _NEAR = 2  # bands, or columns, on either side
+_CROWD = 4.0  # standard deviations of a count
 _TINY = 1e-6
 _RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
@@ -100,9 +101,9 @@ def search(cube: Cube) -> Found:
         return Found.without_stripes(mark_defects(cube, find_defects(cube)))
     residual = fitted.residual.reshape(*cube.shape[1:], -1)
     known = view.usable.reshape(residual.shape) & fitted.model.known
+    struck = np.stack([impulses(residual, known, band) for band in range(axis.count)])
     voxels = np.zeros(cube.shape, np.uint8)
-    for band, place in enumerate(axis.order):
-        voxels[place][impulses(residual, known, band)] = Reason.IMPULSE
+    voxels[axis.order] = np.where(struck & ~crowded(struck), np.uint8(Reason.IMPULSE), np.uint8(Reason.GOOD))
     marked = mark_defects(marked, Defects(np.zeros(cube.shape.bands, np.uint8), voxels))
     found = Found.without_stripes(marked)
     found.offsets[axis.order] = stripes(fitted).T.astype(np.float64) * unit
@@ -141,6 +142,17 @@ def impulses(residual: NDArray[np.float32], known: NDArray[np.bool_], band: int)
     sure = odd & (sigmas > _SURE)
     is_ill = sure.sum() > max(ILL * seen.sum(), 3)
     return odd & seen & (sigmas > (_LIKELY if is_ill else _SURE))
+
+
+def crowded(struck: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels that are struck in more bands than chance shares out, ``(row, col)``: things unlike the rest of the scene.
+
+    Args:
+        struck: ``(band, row, col)``.
+    """
+    count = struck.sum(axis=0)
+    usual = float(np.minimum(count, np.percentile(count, 95)).mean())
+    return count > usual + _CROWD * np.sqrt(usual) + 2
 
 
 def _all_agree(
