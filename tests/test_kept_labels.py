@@ -79,3 +79,12 @@ def test_labels_need_wavelengths_and_knowledge(tmp_path, capsys):
     for wrong in ("secrets", "features", "features=0", "features=1.5", "labels,features=x"):
         assert main(["compress", str(tmp_path / "with.hdr"), out, "--keep", wrong]) == 2
     assert "wavelengths" in capsys.readouterr().err
+
+
+def test_noise_of_full_thirty_two_bits_is_certified_too(tmp_path):
+    data = np.random.default_rng(3).integers(-(2**31), 2**31 - 1, (14, 16, 18)).astype(np.int32)
+    cube = Cube(data, BandTable(14, np.linspace(500.0, 2300.0, 14)), name="noise")
+    judge = ThresholdJudge()
+    encode(cube, EncodeSettings(bpppc=None, keep_labels=True), judge=judge, out=tmp_path / "n.plm")
+    verify(tmp_path / "n.plm")
+    assert np.array_equal(judge.labels(decode(tmp_path / "n.plm")), judge.labels(cube))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 BASE_RATES = (0.065, 0.1, 0.16, 0.25, 0.4, 0.8, 1.6)
 ROUNDINGS = (0.34, 0.5)  # a dead zone first: corrections that turn out to be zero are cheap
+LARGEST_ERROR = 2**30  # what the coder of corrections carries, with room to spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ def _band_errors(encoder: Encoder, base: Encoding) -> NDArray[np.int64]:
         integers, void = encoder.samples(tile.window)
         square += np.where(void, 0.0, (integers - tile.decoded).astype(np.float64) ** 2).sum(axis=(1, 2))
         count += tile.window.rows * tile.window.cols
-    return np.maximum(1, np.rint(8 * np.sqrt(square / count))).astype(np.int64)
+    return np.clip(np.rint(8 * np.sqrt(square / count)), 1, LARGEST_ERROR).astype(np.int64)
 
 
 def _corrections(
@@ -227,9 +228,13 @@ def _corrections(
             if not rung.every_band:
                 candidate *= truth.bands_of[labels.ravel()[pending]]
             tried = np.clip(base[pending] + candidate * band_steps(rung, rmse), *encoder.sampling.limits)
-            good = asker.agrees(tried, pending)
+            good = asker.agrees(tried, pending) & (np.abs(candidate).max(axis=1) <= LARGEST_ERROR)
             rungs[pending[good]], steps[pending[good]] = index + 1, candidate[good]
             pending = pending[~good]
+    if pending.size and np.abs(original[pending] - base[pending]).max() > LARGEST_ERROR:
+        raise PromiseBroken(
+            "labels cannot be kept over errors of more than 30 bits", where=encoder.cube.name, wanted="--lossless"
+        )
     if pending.size:
         raise PromiseBroken(
             "a pixel restored exactly is still judged otherwise: the judge is not a function of the spectrum",
