@@ -142,11 +142,14 @@ def test_a_first_state_survives_its_packing_and_decodes():
 @pytest.mark.slow
 def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    from palimpsest_pipelines import train_codec, training_data
+    from palimpsest_pipelines import foresight_training, scorecard, train_codec, training_data
     from palimpsest_pipelines.foresight_training import ForesightTraining
 
     monkeypatch.setattr(training_data, "MADE", (("mixed", "vnir"),))
     monkeypatch.setattr(training_data, "IMAGES", ())
+    monkeypatch.setattr(foresight_training, "SCENE_STEPS_DB", (44.0,))
+    monkeypatch.setattr(scorecard, "LEARNING_DB", (44.0,))
+    monkeypatch.setattr(scorecard, "SCENE_LADDER_DB", (38.0, 41.0, 44.0, 47.0))
     settings = train_codec.CodecTraining(
         name="tiny", levels=2, hidden=1, columns=(1,), warm_up=2, separate=2, joint=3, batch=2, crop=32, device="cpu",
         foresight=ForesightTraining(units=4, later=4, steps=3, batch=64),
@@ -155,4 +158,5 @@ def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     assert cards[0]["sha256"] == cards[1]["sha256"]
     model = weights.parse((tmp_path / "0" / "tiny.safetensors").read_bytes(), "tiny")
     assert sorted(model.levels) == [1, 2]
+    assert model.foresight["foresight.first"].shape == (35, 4)
     assert json.loads((tmp_path / "0" / "tiny.json").read_text())["data"][0]["kind"] == "made"
