@@ -18,7 +18,7 @@ from palimpsest.restoration.confidence import Confidence, defect_kind
 from palimpsest.restoration.correlation_encoder import CorrelationEncoder
 from palimpsest.restoration.evidence import runs_of
 from palimpsest.restoration.illumination import fit_gain, shapes
-from palimpsest.restoration.integrator import Integrator, check_parts, load
+from palimpsest.restoration.integrator import check_parts, load
 from palimpsest.restoration.interpolation import linear, pchip
 from palimpsest.restoration.organiser import group_pixels, is_one_place, organise
 from palimpsest.restoration.rule_constrainer import Constrainer
@@ -165,8 +165,7 @@ def test_the_graph_is_made_of_attributes_and_judged_without_nan():
     context = made_context().context
     assert context.material_cell.shape[1] > 0
     assert all(np.isfinite(part).all() for part in (context.cell, context.candidate, context.group, context.error))
-    torch.manual_seed(0)
-    network = Integrator().eval()
+    network = load(None)
     with torch.no_grad():
         judged, alone = network(context), network(context, edges=False)
     assert torch.allclose(judged.weights.sum(1), torch.ones(len(judged.weights)))
@@ -177,8 +176,7 @@ def test_renaming_materials_changes_nothing_in_the_judgement():
     cube = with_gap(cube_of(mixtures()), 30, 40)
     base = knowledge()
     renamed = replace(base, materials=tuple(replace(m, label="x" + m.label) for m in base.materials))
-    torch.manual_seed(0)
-    network = Integrator().eval()
+    network = load(None)
     with torch.no_grad():
         first, second = (
             network(study(cube, cube.voxel_reasons(), kb).context).weights for kb in (base, renamed)

@@ -1,17 +1,22 @@
 """Examples that the integrator learns judgement from: scenes with known truth, made damage, and every source's errors.
 
 Knowledge is varied as it will be in life: all of it, a random part, with the scene's own materials held out, only
-minerals (wrong on most places), none. Light is varied too: reflectance, or multiplied by a sun and an atmosphere.
+minerals (wrong on most places), none. So is what was recorded: reflectance; radiance under a sun and an atmosphere; raw
+numbers with a dark signal and centres some nanometres off; bands that are calibrated a little wrong each; cubes without
+wavelengths; cubes that a stream was made of and decoded from.
 """
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.cubes import Cube, Reason
+from palimpsest.cubes import BandTable, Cube, Reason
+from palimpsest.errors import UsageError
 from palimpsest.restoration.illumination import shapes
 from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import view_of
@@ -24,12 +29,19 @@ if TYPE_CHECKING:
 
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.context import Context
+    from palimpsest.scenes.scene import MadeScene
 
 VOXELS = 48
-SIDE = 56
-PLAIN = 64  # examples from here on are raw numbers under a sun, an atmosphere and a dark signal
+SIDE = 48
+CROP = 56
+CODED = 32  # side of decoded examples: coding is dear
 SENSORS = ("aviris", "enmap", "emit", "hymap")
+LIGHTS = ("reflectance", "radiance", "raw")
 KNOWLEDGE = ("full", "part", "held out", "minerals", "none")
+CASES = ("end", "f", "runs", "f", "e", "runs", "mixed", "end", "f", "runs", "runs", *WIDE_CASES)
+DECODED, NAMELESS = 0.12, 0.25  # shares of examples from a stream, without wavelengths
+RATES = (0.1, 0.25, 0.5, 1.0)  # bpppc of decoded cubes
+_MOST_RUN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class Example:
         context: the subgraph that the integrator sees.
         errors: candidate minus truth of sampled voxels, ``(cell, source, voxel)`` float32, scaled.
         valid: ``(cell, voxel)``.
+        share: of all damaged voxels that each cell stands for, ``(cell,)`` float32.
         scene: what it was made from, for the split.
         case: the damage.
         knowledge: which knowledge was given.
@@ -50,6 +63,7 @@ class Example:
     context: Context
     errors: NDArray[np.float32]
     valid: NDArray[np.bool_]
+    share: NDArray[np.float32]
     scene: str
     case: str
     knowledge: str
@@ -69,31 +83,33 @@ def example_of(
         return None
     whole = Cube(np.ascontiguousarray(truth, np.float32), damaged.bands)
     true = view_of(whole, np.zeros(truth.shape, np.uint8), seen.axis, seen.judged.pixels, seen.unit).values
-    errors, valid = _errors(seen, true, np.random.default_rng(seed))
+    errors, valid, share = _errors(seen, true, np.random.default_rng(seed))
     cells = seen.context.cells
     return Example(
-        seen.context, errors, valid, *labels, defect_kind(cells, seen.axis), band_group(seen.axis)[cells.band]
+        seen.context, errors, valid, share, *labels, defect_kind(cells, seen.axis), band_group(seen.axis)[cells.band]
     )
 
 
 def _errors(
     seen: Study, true: NDArray[np.float32], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
     assert seen.context is not None
     cells, member = seen.context.cells, seen.groups.of(seen.judged)
     count, sources = seen.context.speaks.shape
     errors = np.zeros((count, sources, VOXELS), np.float32)
     valid = np.zeros((count, VOXELS), bool)
+    share = np.zeros(count, np.float32)
     dead = ~seen.judged.usable
     for number in range(count):
         band = cells.band[number]
         inside = np.flatnonzero(dead[:, band] & (member == cells.group[number]))
+        share[number] = inside.size
         if inside.size > VOXELS:
             inside = rng.choice(inside, VOXELS, replace=False)
         errors[number, :, : inside.size] = seen.proposals.values[:, inside, band] - true[inside, band]
         valid[number, : inside.size] = True
     errors[~seen.context.speaks] = 0
-    return errors, valid
+    return errors, valid, share / max(float(share.sum()), 1.0)
 
 
 def made_examples(
@@ -108,29 +124,18 @@ def made_examples(
             SIDE, SIDE, sensor=sensor, seed=int(rng.integers(1 << 30)), kind=kind, noise=float(rng.uniform(0.3, 2)),
             knowledge=knowledge,
         )
-        recorded = replace(
-            scene.observed, data=np.clip(np.rint(scene.clean.data), -32768, 32767).astype(np.int16)
-        ) if rng.random() < 0.5 else scene.observed
-        truth = np.asarray(scene.clean.data, np.float64)
-        is_raw = number >= PLAIN
-        if rng.random() < (1.0 if is_raw else 0.35):
-            gain = _light(rng, recorded, knowledge)
-            # Raw numbers also carry a dark signal, and old scenes centres that are some nanometres off.
-            dark = float(rng.uniform(0, 0.2) * np.percentile(truth, 99)) if is_raw else 0.0
-            dimmed = np.rint(np.asarray(recorded.data, np.float64) * gain + dark).astype(np.int16)
-            recorded = replace(recorded, data=dimmed, units="radiance")
-            if is_raw and recorded.bands.centre_nm is not None:
-                moved = recorded.bands.centre_nm + rng.uniform(-6, 6)
-                recorded = replace(recorded, bands=replace(recorded.bands, centre_nm=moved))
-            truth = truth * gain + dark
-        case = _case(rng, number)
-        damaged = _random_runs(rng, recorded) if case == "runs" else degrade(recorded, case, seed=number).cube
-        which = KNOWLEDGE[int(rng.choice(5, p=[0.15, 0.2, 0.4, 0.15, 0.1]))]
+        light = LIGHTS[int(rng.choice(3, p=[0.4, 0.25, 0.35]))]
+        recorded, truth = _recorded(rng, scene, light, knowledge)
+        if rng.random() < DECODED:
+            recorded, truth = _decoded(recorded, RATES[int(rng.integers(len(RATES)))]), truth[:, :CODED, :CODED]
+        case = CASES[number % len(CASES)]
+        which = KNOWLEDGE[int(rng.choice(5, p=[0.3, 0.2, 0.25, 0.15, 0.1]))]
         known = vary(knowledge, which, rng, scene.material_iris)
+        damaged = _struck(rng, recorded, case, number)
         found = example_of(damaged, truth, known, (f"made-{kind}-{number}", case, which), number)
         if found is not None:
             yield found
-        note(f"example {number + 1} of {count}: {kind}, {sensor}, {case}, knowledge {which}")
+        note(f"example {number + 1} of {count}: {kind}, {sensor}, {light}, {case}, knowledge {which}")
 
 
 def real_examples(
@@ -139,16 +144,18 @@ def real_examples(
     """Examples from a recorded scene that training may see: its own values are the truth."""
     for number in range(count):
         rng = np.random.default_rng([seed, 7, number])
-        bands = cube.shape.bands
         part = _crop(rng, cube)
-        case = ("e", "f", "runs", "runs", *WIDE_CASES)[number % (4 + len(WIDE_CASES))]
-        damaged = _random_runs(rng, part) if case == "runs" else degrade(part, case, seed=number).cube
+        truth = np.asarray(part.data, np.float32)
+        if rng.random() < DECODED:
+            part, truth = _decoded(part, RATES[int(rng.integers(len(RATES)))]), truth[:, :CODED, :CODED]
+        case = CASES[number % len(CASES)]
         which = KNOWLEDGE[int(rng.choice(5, p=[0.6, 0.15, 0.0, 0.15, 0.1]))]
         known = vary(knowledge, which, rng, ())
-        found = example_of(damaged, np.asarray(part.data, np.float32), known, (name, case, which), number)
+        damaged = _struck(rng, part, case, number)
+        found = example_of(damaged, truth, known, (name, case, which), number)
         if found is not None:
             yield found
-        note(f"{name}, example {number + 1} of {count}: {case}, {bands} bands, knowledge {which}")
+        note(f"{name}, example {number + 1} of {count}: {case}, knowledge {which}")
 
 
 def vary(
@@ -168,29 +175,88 @@ def vary(
     return replace(knowledge, materials=keep)
 
 
-def _case(rng: np.random.Generator, number: int) -> str:
-    fixed = ("e", "f", "runs", "runs", "mixed", "runs", *WIDE_CASES)
-    return fixed[number % len(fixed)] if number % 2 else fixed[int(rng.integers(len(fixed)))]
+def _recorded(
+    rng: np.random.Generator, scene: MadeScene, light: str, knowledge: KnowledgeBase
+) -> tuple[Cube, NDArray[np.float64]]:
+    """A made scene as a sensor may have stored it, and the same without noise, ``(band, row, col)``."""
+    cube, truth = scene.observed, np.asarray(scene.clean.data, np.float64)
+    values = truth if rng.random() < 0.3 else np.asarray(cube.data, np.float64)
+    bands = cube.bands
+    assert bands.centre_nm is not None
+    gain, dark = np.ones((bands.count, 1, 1)), 0.0
+    if light != "reflectance":
+        gain = _light(rng, cube, knowledge)
+    if light == "raw":
+        # Raw numbers carry a dark signal, and old scenes centres that are some nanometres off.
+        dark = float(rng.uniform(0, 0.2) * np.percentile(truth, 99))
+        bands = replace(bands, centre_nm=bands.centre_nm + rng.uniform(-6, 6))
+    # Every band a little wrong in its own way: recorded radiance zigzags, calibrated reflectance hardly.
+    strength = 0.06 if light != "reflectance" else 0.015
+    gain = gain * np.exp(np.exp(rng.uniform(np.log(0.001), np.log(strength))) * rng.standard_normal(gain.shape))
+    stored = np.clip(np.rint(values * gain + dark), -32768, 32767).astype(np.int16)
+    kept = _kept(rng, bands, light)
+    table = bands.select(kept)
+    table = replace(table, good=np.ones(kept.size, bool), reasons=np.zeros(kept.size, np.uint8))
+    recorded = Cube(
+        stored[kept], table, scale=1.0 if light == "raw" else cube.scale, units="" if light == "raw" else light,
+        name=cube.name,
+    )
+    return recorded, (truth * gain + dark)[kept]
+
+
+def _kept(rng: np.random.Generator, bands: BandTable, light: str) -> NDArray[np.intp]:
+    """Bands that a scene came with: opaque windows cut out, cut out but for their slopes, or left in."""
+    assert bands.centre_nm is not None
+    away = np.abs(bands.centre_nm[:, None] - bands.centre_nm[bands.good]).min(1)
+    reach = (0.0, 35.0, np.inf)[int(rng.choice(3, p=[0.8, 0.0, 0.2] if light == "reflectance" else [0.3, 0.5, 0.2]))]
+    return np.flatnonzero(away <= reach)
+
+
+def _struck(rng: np.random.Generator, cube: Cube, case: str, seed: int) -> Cube:
+    try:
+        struck = _runs(rng, cube, case) if case in ("end", "runs") else degrade(cube, case, seed=seed).cube
+    except UsageError:
+        struck = _runs(rng, cube, "runs")  # the named run is not among the bands that were kept
+    # A run named by wavelengths is struck first, and may lose its wavelengths then.
+    return replace(struck, bands=BandTable(struck.shape.bands)) if rng.random() < NAMELESS else struck
+
+
+def _decoded(cube: Cube, rate: float) -> Cube:
+    """A corner of a cube as a stream gives it back."""
+    from palimpsest.codec.contract import EncodeSettings
+    from palimpsest.codec.decoder import decode
+    from palimpsest.codec.encoder import encode
+    from palimpsest.cubes import Window
+
+    corner = cube.window(Window(0, min(CODED, cube.shape.rows), 0, min(CODED, cube.shape.cols)))
+    with tempfile.TemporaryDirectory() as folder:
+        stream = Path(folder) / "example.plm"
+        encode(corner, EncodeSettings(bpppc=rate, strength=0.0, effort=1), out=stream)
+        return replace(corner, data=np.ascontiguousarray(decode(stream).data))
 
 
 def _crop(rng: np.random.Generator, cube: Cube) -> Cube:
     from palimpsest.cubes import Window
 
-    rows, cols = min(72, cube.shape.rows), min(72, cube.shape.cols)
+    rows, cols = min(CROP, cube.shape.rows), min(CROP, cube.shape.cols)
     row = int(rng.integers(cube.shape.rows - rows + 1))
     col = int(rng.integers(cube.shape.cols - cols + 1))
     part = cube.window(Window(row, row + rows, col, col + cols))
     return replace(part, data=np.ascontiguousarray(part.data))
 
 
-def _random_runs(rng: np.random.Generator, cube: Cube) -> Cube:
-    """One to three runs of 2 to 60 bands missing everywhere, with noise in a third of the cases."""
+def _runs(rng: np.random.Generator, cube: Cube, case: str) -> Cube:
+    """Runs missing everywhere, one to three or an end of the range, with noise in a third of the cases."""
     bands = cube.shape.bands
     data = np.array(cube.data)
     reasons = np.zeros(data.shape, np.uint8) if cube.reasons is None else cube.reasons.copy()
-    for _ in range(int(rng.integers(1, 4))):
-        width = int(np.exp(rng.uniform(np.log(2), np.log(min(60, bands // 3)))))
-        first = int(rng.integers(0, bands - width + 1))
+    for _ in range(1 if case == "end" else int(rng.integers(1, 4))):
+        if case == "end":
+            width = int(bands * np.exp(rng.uniform(np.log(0.02), np.log(0.4))))
+            first = 0 if rng.random() < 0.35 else bands - width
+        else:
+            width = int(np.exp(rng.uniform(np.log(2), np.log(min(_MOST_RUN, bands // 3)))))
+            first = int(rng.integers(0, bands - width + 1))
         data[first : first + width] = 0
         reasons[first : first + width] = Reason.DEAD
     if rng.random() < 0.33:

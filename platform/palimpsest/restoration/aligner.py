@@ -1,7 +1,9 @@
 """Integrator, part 4: weighs statistics against knowledge, cell by cell, by attention and by both sides' uncertainty.
 
 ``weight ~ softmax(query . key / sqrt(width) - 2 beta ln(expected error))``: with no learning at all and beta = 1 this
-is the inverse-variance mean; attention corrects it where experience says that an error estimate is not to be believed.
+is the inverse-variance mean; beta, how far trials are to be trusted, is learned for each cell, and attention corrects
+the weights where experience says that an error estimate is not to be believed. What attention may say is bounded, so
+that a scene unlike any seen in training falls back on its own trials.
 """
 
 from __future__ import annotations
@@ -11,18 +13,35 @@ import math
 import torch
 from torch import Tensor, nn
 
+from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP
+
+MOST_CORRECTION = 1.2
+MOST_LOG_TRUST = 1.2
+MOST_HABIT = 0.5
+ALIKE = [LINEAR, PCHIP, KRIGING]  # the first sources
 _LN10 = math.log(10.0)
 
 
 class Aligner(nn.Module):
-    """Weights of the sources of each cell."""
+    """Weights of the sources of each cell.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: of the embeddings.
+        most: largest correction of a score, natural logarithm of a weight.
+    """
+
+    def __init__(self, width: int, most: float = MOST_CORRECTION) -> None:
         super().__init__()
+        self.most = most
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.bias = nn.Linear(width, 1)
         self.log_beta = nn.Parameter(torch.zeros(()))
+        self.trust = nn.Linear(width, 1)
+        for layer in (self.key, self.bias, self.trust):
+            # Learning begins at the inverse-variance mean.
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, cell: Tensor, candidate: Tensor, log_error: Tensor, speaks: Tensor) -> Tensor:
         """Weights ``(cell, source)``, summing to one over the sources that speak.
@@ -33,8 +52,15 @@ class Aligner(nn.Module):
             log_error: expected error, common logarithm, ``(cell, source)``.
             speaks: ``(cell, source)`` bool.
         """
-        score = (self.key(candidate) * self.query(cell)[:, None]).sum(-1) / math.sqrt(cell.shape[-1])
-        score = score + self.bias(candidate)[..., 0] - 2 * _LN10 * torch.exp(self.log_beta) * log_error
+        said = (self.key(candidate) * self.query(cell)[:, None]).sum(-1) / math.sqrt(cell.shape[-1])
+        said = said + self.bias(candidate)[..., 0]
+        said = self.most * torch.tanh(said / self.most)
+        # Lines, cubics and kriging look at the same few bands: which of them is right, trials tell better than habit.
+        common = said[:, ALIKE].mean(1, keepdim=True)
+        own = MOST_HABIT * torch.tanh((said[:, ALIKE] - common) / MOST_HABIT)
+        said = torch.cat([common + own, said[:, len(ALIKE) :]], 1)
+        beta = torch.exp(self.log_beta + MOST_LOG_TRUST * torch.tanh(self.trust(cell)))
+        score = said - 2 * _LN10 * beta * log_error
         score = score.masked_fill(~speaks, -1e9)
         return torch.softmax(score, -1)
 

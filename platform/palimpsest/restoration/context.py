@@ -15,20 +15,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.evidence import Evidence, Run, runs_of
-from palimpsest.restoration.sources import KNOWLEDGE, LINEAR, LOW_RANK, PCHIP, SOURCES, Proposals, Sources
+from palimpsest.restoration.sources import (
+    FLAT_READING,
+    KNOWLEDGE,
+    KRIGING,
+    LINEAR,
+    LIT_READING,
+    LOW_RANK,
+    PCHIP,
+    SOURCES,
+    Proposals,
+    Sources,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.semantic_mapper import Reading
     from palimpsest.restoration.view import View
 
-CELL_FEATURES = 20
+CELL_FEATURES = 13
 CANDIDATE_FEATURES = 6 + len(SOURCES)
 MATERIAL_FEATURES = 6
 RULE_FEATURES = 3
 GROUP_FEATURES = 24
-RUN_FEATURES = 5
+RUN_FEATURES = 16
+SOURCE_FEATURES = 5 + len(SOURCES)
+_LEAST_SHARE = 0.04  # of a pixel group, from which a material is heard about it
+RIM = 4  # bands on each side of a gap that tell how it is framed
 _TINY = 1e-4
 
 
@@ -41,12 +56,14 @@ class Cells:
         band: ascending band of each cell, ``(cell,)``.
         run: run of each cell, ``(cell,)``.
         everywhere: whether no pixel shows the band, ``(cell,)``.
+        scene: number of the scene, ``(cell,)``: several are learnt from at once.
     """
 
     group: NDArray[np.int64]
     band: NDArray[np.int64]
     run: NDArray[np.int64]
     everywhere: NDArray[np.bool_]
+    scene: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +75,9 @@ class Context:
         speaks: ``(cell, source)``.
         error: the sources' expected logarithmic error, ``(cell, source)`` float32, from trials or their own estimate.
         candidate, source, run, group, material, rule: attributes of the nodes, float32.
-        material_cell, rule_cell: edges, ``(2, edge)`` int64 (from, to); with attributes in ``material_edge``,
+        material_cell, rule_run: edges, ``(2, edge)`` int64 (from, to); with attributes in ``material_edge``,
             ``rule_edge``, ``(edge, 3)`` and ``(edge, 2)``.
+        group_scene: number of the scene of each group, ``(group,)``.
     """
 
     cells: Cells
@@ -67,14 +85,16 @@ class Context:
     speaks: NDArray[np.bool_]
     error: NDArray[np.float32]
     candidate: NDArray[np.float32]  # (cell, source, feature)
+    source: NDArray[np.float32]
     run: NDArray[np.float32]
     group: NDArray[np.float32]
     material: NDArray[np.float32]
     rule: NDArray[np.float32]
     material_cell: NDArray[np.int64]
     material_edge: NDArray[np.float32]
-    rule_cell: NDArray[np.int64]
+    rule_run: NDArray[np.int64]
     rule_edge: NDArray[np.float32]
+    group_scene: NDArray[np.int64]
 
 
 def build(
@@ -99,16 +119,18 @@ def build(
     runs, run_of = _runs(hit, sources.everywhere)
     cells = Cells(
         np.repeat(np.arange(groups), bands.size), np.tile(bands, groups), np.tile(run_of[bands], groups),
-        np.tile(sources.everywhere[bands], groups),
+        np.tile(sources.everywhere[bands], groups), np.zeros(groups * bands.size, np.int64),
     )
     statistics = _statistics(view, member, proposals, cells)
     cell = _cell_features(view, member, sources, noise, cells, runs, statistics)
     candidate, error = _candidate_features(evidence, sources, cells, statistics)
+    source = _source_features(sources, statistics.speaks, error)
     material, material_cell, material_edge = _materials(view, member, proposals, sources, cells, runs, knowledge)
-    rule, rule_cell, rule_edge = _rules(view, cells, knowledge)
+    rule, rule_run, rule_edge = _rules(view, runs, knowledge)
     return Context(
-        cells, cell, statistics.speaks, error, candidate, _run_features(view, runs, sources),
-        _group_features(view, member, groups), material, rule, material_cell, material_edge, rule_cell, rule_edge,
+        cells, cell, statistics.speaks, error, candidate, source, _run_features(view, runs, sources, evidence, noise),
+        _group_features(view, member, groups), material, rule, material_cell, material_edge, rule_run, rule_edge,
+        np.zeros(groups, np.int64),
     )
 
 
@@ -154,37 +176,48 @@ def _cell_features(
     view: View, member: NDArray[np.intp], sources: Sources, noise: NDArray[np.float64], cells: Cells, runs: list[Run],
     statistics: _Statistics,
 ) -> NDArray[np.float32]:
-    axis, bands = view.axis, view.axis.count
-    x = axis.along
-    has_nm = float(axis.centre_nm is not None)
-    # Without wavelengths a band counts as ten nanometres, which is what most sensors have.
-    nm = x if has_nm else x * 10.0
+    nm, bands = _nm(view), view.axis.count
     first = np.array([run.first for run in runs])[cells.run]
     last = np.array([run.last for run in runs])[cells.run]
     left, right = np.maximum(first - 1, 0), np.minimum(last, bands - 1)
     to_left = np.where(first > 0, nm[cells.band] - nm[left], 1e4)
     to_right = np.where(last < bands, nm[right] - nm[cells.band], 1e4)
     near = np.minimum(np.minimum(to_left, to_right), 3000.0)
-    width_nm = nm[last - 1] - nm[first] + 10.0
     share = view.usable[:, cells.band].mean(0)
     weight = np.bincount(member, minlength=int(cells.group.max()) + 1)[cells.group] / len(member)
-    readings = [_fit_quality(reading) for reading in (sources.flat, sources.lit)]
     gain = np.ones(bands) if sources.lit is None else sources.lit.gain
     features = np.stack([
-        np.log10(width_nm) - 1.5, np.log10(last - first) - 0.5, np.log10(near + 1) - 1.5,
-        np.clip((cells.band - first) / np.maximum(last - first, 1), 0, 1), (first == 0) * 1.0, (last == bands) * 1.0,
-        cells.everywhere * 1.0, share, np.full(len(first), has_nm), _log(noise[cells.band]), _log(statistics.level),
-        _log(statistics.bend), _log(statistics.spread), weight, *(np.full(len(first), q) for q in readings),
+        np.log10(near + 1) - 1.5, np.clip((cells.band - first) / np.maximum(last - first, 1), 0, 1),
+        cells.everywhere * 1.0, share, _log(noise[cells.band]), _log(statistics.level), _log(statistics.bend),
+        _log(statistics.bend) - _log(noise[cells.band]), _log(statistics.spread), weight,
         np.log(gain)[cells.band] - np.mean(np.log(gain)),
-        np.std(np.log(gain)) * np.ones(len(first)),
         statistics.speaks[:, LOW_RANK] * 1.0, statistics.speaks[:, KNOWLEDGE[0]] * 1.0,
     ], 1)
     return features.astype(np.float32)
 
 
-def _fit_quality(reading: object) -> float:
-    misfit = getattr(reading, "misfit", None)
-    return 0.0 if misfit is None else float(_log(np.array([np.nanmedian(misfit)]))[0])
+def _nm(view: View) -> NDArray[np.float64]:
+    # Without wavelengths a band counts as ten nanometres, which is what most sensors have.
+    return view.axis.along if view.axis.centre_nm is not None else view.axis.along * 10.0
+
+
+def _fit_quality(reading: Reading | None) -> float:
+    return 0.0 if reading is None else float(_log(np.array([np.nanmedian(reading.misfit)]))[0])
+
+
+def _source_features(
+    sources: Sources, speaks: NDArray[np.bool_], error: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What is known of each source as a whole: how well it reads the scene, how it did in all trials."""
+    best = np.where(speaks, error, np.inf).min(1, keepdims=True)
+    behind = np.where(speaks & np.isfinite(best), error - np.where(np.isfinite(best), best, 0.0), 0.0)
+    number = np.maximum(speaks.sum(0), 1)
+    rows = np.zeros((len(SOURCES), 5))
+    rows[:, 0], rows[:, 1] = np.where(speaks, error, 0.0).sum(0) / number, behind.sum(0) / number
+    for reading, kinds in ((sources.flat, FLAT_READING), (sources.lit, LIT_READING)):
+        if reading is not None:
+            rows[list(kinds), 2:] = _fit_quality(reading), float(np.std(np.log(reading.gain))), 5 * reading.dark
+    return np.concatenate([rows, np.eye(len(SOURCES))], 1).astype(np.float32)
 
 
 def _candidate_features(
@@ -195,9 +228,9 @@ def _candidate_features(
     quiet = np.sqrt(evidence.noise[cells.band])[:, None]
     own = np.tile(statistics.bend[:, None], (1, len(SOURCES)))
     own[:, LOW_RANK] = statistics.spread
-    for reading, pair in ((sources.flat, KNOWLEDGE[:2]), (sources.lit, KNOWLEDGE[2:])):
+    for reading, kinds in ((sources.flat, FLAT_READING), (sources.lit, LIT_READING)):
         if reading is not None:
-            own[:, list(pair)] = float(np.nanmedian(reading.misfit))
+            own[:, list(kinds)] = float(np.nanmedian(reading.misfit))
     known = np.isfinite(tried)
     error = np.where(known, tried, own + 0.5 * statistics.apart)
     best = np.where(statistics.speaks, error, np.inf).min(1, keepdims=True)
@@ -206,8 +239,8 @@ def _candidate_features(
         _log(error), known * 1.0, _log(error) - _log(best), _log(statistics.apart), _log(own),
         np.clip(error / (quiet + _TINY), 0, 10) / 10,
     ], 2)
-    kinds = np.tile(np.eye(len(SOURCES))[None], (count, 1, 1))
-    return np.concatenate([numbers, kinds], 2).astype(np.float32), _log(error).astype(np.float32)
+    names = np.tile(np.eye(len(SOURCES))[None], (count, 1, 1))
+    return np.concatenate([numbers, names], 2).astype(np.float32), _log(error).astype(np.float32)
 
 
 def _runs(damaged: NDArray[np.bool_], everywhere: NDArray[np.bool_]) -> tuple[list[Run], NDArray[np.int64]]:
@@ -219,18 +252,58 @@ def _runs(damaged: NDArray[np.bool_], everywhere: NDArray[np.bool_]) -> tuple[li
     return runs, run_of
 
 
-def _run_features(view: View, runs: list[Run], sources: Sources) -> NDArray[np.float32]:
-    axis = view.axis
-    nm = axis.along if axis.centre_nm is not None else axis.along * 10.0
+def _run_features(
+    view: View, runs: list[Run], sources: Sources, evidence: Evidence, noise: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    nm, axis = _nm(view), view.axis
+    seen = view.usable.sum(0)
+    mean = (view.values * view.usable).sum(0) / np.maximum(seen, 1)
+    level = max(float(mean[seen > 0].mean()) if (seen > 0).any() else 1.0, _TINY)
     rows = [
         [
             np.log10(nm[run.last - 1] - nm[run.first] + 10.0) - 1.5, np.log10(run.last - run.first) - 0.5,
-            float(run.first == 0 or run.last == axis.count), float(sources.everywhere[run.first]),
+            float(run.first == 0), float(run.last == axis.count), float(sources.everywhere[run.first]),
+            float(axis.centre_nm is not None),
             (float(nm[run.first]) - 1400.0) / 1000.0 if axis.centre_nm is not None else 0.0,
+            *_framed(run, mean, seen > 0, level), _rim_misfit(sources.flat, run), _rim_misfit(sources.lit, run),
+            *_along(evidence, run, noise),
         ]
         for run in runs
     ]
     return np.asarray(rows, np.float32).reshape(-1, RUN_FEATURES)
+
+
+def _framed(run: Run, mean: NDArray[np.float64], seen: NDArray[np.bool_], level: float) -> tuple[float, ...]:
+    """Level at the rim, step across the gap, slope at it and roughness beside it, all relative to the mean level."""
+    before, after = np.flatnonzero(seen[: run.first]), run.last + np.flatnonzero(seen[run.last :])
+    sides = [before[-2 * RIM :][::-1], after[: 2 * RIM]]
+    lines = [mean[side] / level for side in sides if side.size]
+    if not lines:
+        return 0.0, 0.0, 0.0, 0.0
+    step = abs(lines[0][0] - lines[-1][0])
+    slope = max(float(np.abs(line[0] - line[: RIM + 1].mean())) for line in lines)
+    bends = [np.diff(line, 2) for line in lines if line.size > 2]
+    rough = float(np.sqrt(np.mean(np.concatenate(bends) ** 2))) if bends else 0.0
+    low = min(float(line[0]) for line in lines)
+    return tuple(float(_log(np.array([value]))[0]) for value in (low, step, slope, rough))
+
+
+def _rim_misfit(reading: Reading | None, run: Run) -> float:
+    if reading is None:
+        return 0.0
+    beside = np.concatenate([reading.misfit[max(run.first - RIM, 0) : run.first], reading.misfit[run.last :][:RIM]])
+    known = beside[np.isfinite(beside)]
+    return float(_log(np.array([np.sqrt((known**2).mean())]))[0]) if known.size else 0.0
+
+
+def _along(evidence: Evidence, run: Run, noise: NDArray[np.float64]) -> tuple[float, float, float]:
+    """How lines did in trials further out, against the noise, and cubics and kriging against lines."""
+    tried = np.sqrt(evidence.along[:, run.first])
+    if not np.isfinite(tried[LINEAR]):
+        return 0.0, 0.0, 0.0
+    lines, cubics, kriged = (float(_log(np.array([tried[source]]))[0]) for source in (LINEAR, PCHIP, KRIGING))
+    behind = kriged - lines if np.isfinite(tried[KRIGING]) else 0.0
+    return lines - float(_log(noise[[run.first]])[0]), cubics - lines, behind
 
 
 def _group_features(view: View, member: NDArray[np.intp], groups: int) -> NDArray[np.float32]:
@@ -278,7 +351,7 @@ def _materials(
         ends = [max(run.first - 1, 0), min(run.last, x.size - 1)]
         line = np.stack([np.interp(x[inside], x[ends], row[ends]) for row in reading.spectra])
         bump[:, inside] = reading.spectra[:, inside] - line
-    cell, material = np.nonzero(cells.everywhere[:, None] & (part[cells.group] > 0.02))
+    cell, material = np.nonzero(cells.everywhere[:, None] & (part[cells.group] > _LEAST_SHARE))
     edge = np.stack([
         part[cells.group[cell], material], 4 * bump[material, cells.band[cell]],
         4 * np.abs(bump[material, cells.band[cell]]),
@@ -287,7 +360,7 @@ def _materials(
 
 
 def _rules(
-    view: View, cells: Cells, knowledge: KnowledgeBase | None
+    view: View, runs: list[Run], knowledge: KnowledgeBase | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     centre = view.axis.centre_nm
     rows: list[list[float]] = []
@@ -298,9 +371,12 @@ def _rules(
             break
         low, high = rule.parameters.get("from_nm", 0.0), rule.parameters.get("to_nm", 1e9)
         rows.append([min(rule.weight, 10.0) / 10, float(rule.is_hard), float(not rule.scope)])
-        for cell in np.flatnonzero((centre[cells.band] >= low) & (centre[cells.band] <= high)):
-            edges.append((number, int(cell)))
-            attributes.append((float(np.log10(min(high - low, 3000.0) + 1)) / 3, float(rule.is_hard)))
+        for place, run in enumerate(runs):
+            inside = centre[run.first : run.last]
+            covered = float(((inside >= low) & (inside <= high)).mean())
+            if covered > 0:
+                edges.append((number, place))
+                attributes.append((float(np.log10(min(high - low, 3000.0) + 1)) / 3, covered))
     return (
         np.asarray(rows, np.float32).reshape(-1, RULE_FEATURES), np.asarray(edges, np.int64).reshape(-1, 2).T,
         np.asarray(attributes, np.float32).reshape(-1, 2),

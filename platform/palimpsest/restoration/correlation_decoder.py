@@ -14,13 +14,12 @@ import numpy as np
 
 from palimpsest.restoration.result import ProvenanceClass, on_grid
 from palimpsest.restoration.sources import (
+    FLAT_READING,
     GROUP,
     KNOWLEDGE,
-    LIBRARY,
-    LIBRARY_RESIDUAL,
+    KRIGING,
     LINEAR,
-    LIT,
-    LIT_RESIDUAL,
+    LIT_READING,
     LOW_RANK,
     PCHIP,
     SOURCES,
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
     from palimpsest.restoration.semantic_mapper import Reading
     from palimpsest.restoration.sources import Proposals, Sources
     from palimpsest.restoration.view import View
+
+
+SPOKEN_ALONE = (LINEAR, PCHIP, KRIGING, LOW_RANK, GROUP)  # contributions that no material has a part in
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +95,23 @@ def expand(
     sum_so_far += gone
     full = np.ones(pixel.size)
     ledger.add(ledger.source("damage"), voxels, gone, full)
-    for source in (LINEAR, PCHIP, LOW_RANK, GROUP):
+    for source in SPOKEN_ALONE:
         if trust[source].any():
             enter(ledger.source(SOURCES[source]), trust[source] * values[source], trust[source])
     readings = (
-        (sources.flat, proposals.shares[0], proposals.residuals[0], LIBRARY, LIBRARY_RESIDUAL),
-        (sources.lit, proposals.shares[1], proposals.residuals[1], LIT, LIT_RESIDUAL),
+        (sources.flat, proposals.shares[0], trust[list(FLAT_READING)].sum(0)),
+        (sources.lit, proposals.shares[1], trust[list(LIT_READING)].sum(0)),
     )
-    for material, scaled, weight in _by_material(readings, trust, pixel, band):
+    for material, scaled, weight in _by_material(readings, pixel, band):
         enter(ledger.material(material), scaled, weight)
-    left = [(trust[carried], rest[pixel, band]) for _, _, rest, _, carried in readings if rest is not None]
+    dark = [(believed, reading.dark) for reading, _, believed in readings if reading is not None]
+    if any(level > 0 for _, level in dark):
+        believed = np.sum([trusted for trusted, _ in dark], axis=0)
+        enter(ledger.source("library.dark"), np.sum([trusted * level for trusted, level in dark], axis=0), believed)
+    left = [
+        (trust[source], rest[pixel, band])
+        for source, rest in zip(KNOWLEDGE, proposals.residuals, strict=True) if rest is not None
+    ]
     if left:
         carried_on = np.sum([believed * rest for believed, rest in left], axis=0)
         enter(ledger.source("library.residual"), carried_on, np.sum([believed for believed, _ in left], axis=0))
@@ -127,16 +136,13 @@ def _heard(weights: NDArray[np.float64], speaks: NDArray[np.bool_]) -> NDArray[n
 
 
 def _by_material(
-    readings: tuple[tuple[Reading | None, NDArray[np.float64] | None, NDArray[np.float32] | None, int, int], ...],
-    trust: NDArray[np.float64], pixel: NDArray[np.intp], band: NDArray[np.intp],
+    readings: tuple[tuple[Reading | None, NDArray[np.float64] | None, NDArray[np.float64]], ...],
+    pixel: NDArray[np.intp], band: NDArray[np.intp],
 ) -> Iterator[tuple[Material, NDArray[np.float64], NDArray[np.float64]]]:
     """Each material with its part of the value and of the trust, both ``(voxel,)``, by IRI."""
     parts: dict[str, tuple[Material, NDArray[np.float64], NDArray[np.float64]]] = {}
-    for reading, shares, _, plain, carried in readings:
-        if reading is None or shares is None:
-            continue
-        believed = trust[plain] + trust[carried]
-        if not believed.any():
+    for reading, shares, believed in readings:
+        if reading is None or shares is None or not believed.any():
             continue
         for k, material in enumerate(reading.materials):
             value = believed * shares[pixel, k] * reading.spectra[k, band]
@@ -154,7 +160,7 @@ def _kinds(
     band: NDArray[np.intp],
 ) -> NDArray[np.uint8]:
     sides = np.stack([
-        trust[[LINEAR, PCHIP]].sum(0), trust[[LOW_RANK, GROUP]].sum(0), trust[list(KNOWLEDGE)].sum(0)
+        trust[[LINEAR, PCHIP, KRIGING]].sum(0), trust[[LOW_RANK, GROUP]].sum(0), trust[list(KNOWLEDGE)].sum(0)
     ])
     classes = np.array([
         ProvenanceClass.INTERPOLATED, ProvenanceClass.CORRELATED, ProvenanceClass.KNOWLEDGE_INFERRED

@@ -26,10 +26,11 @@ class CorrelationEncoder(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
 
-    def forward(self, groups: Tensor) -> Tensor:
-        """Latents of the groups of one pile."""
+    def forward(self, groups: Tensor, scene: Tensor | None = None) -> Tensor:
+        """Latents of the groups of one pile; of several where ``scene`` ``(group,)`` numbers them."""
+        strangers = None if scene is None else scene[:, None] != scene
         tokens = self.features(groups)[None]  # (1, group, width)
         normed = self.norm(tokens)
-        mixed, _ = self.attention(normed, normed, normed, need_weights=False)
+        mixed, _ = self.attention(normed, normed, normed, need_weights=False, attn_mask=strangers)
         latent: Tensor = self.projection(tokens + mixed)[0]
         return latent

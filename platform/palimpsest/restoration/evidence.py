@@ -8,13 +8,14 @@ to a red edge is not the red edge; the judge weighs it together with what it kno
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palimpsest.restoration.semantic_mapper import narrowed, read_scene
-from palimpsest.restoration.sources import SOURCES, Sources, propose
+from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, SOURCES, Sources, propose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     Companion = Callable[[View], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 TRIAL_PIXELS = 240
+ALONG = (LINEAR, PCHIP, KRIGING)
+STEPS_OUT = 3
+_TINY = 1e-12
 _LEAST_SHARE = 0.03  # of a trial's error that is never explained by the noise of the truth
 
 
@@ -46,10 +50,14 @@ class Evidence:
         error: per source and band, ``(source, band)``; NaN where nothing was tried. Bands of a shared run hold the mean
             over the run's trials.
         noise: mean squared noise of the bands that the trials were judged by, ``(band,)``.
+        along: squared errors of those who look along the spectrum alone (:data:`ALONG`), in trials further out too,
+            geometric mean over the places, ``(source, band)``; NaN where nothing was tried. They cost little, so that
+            more places can be asked; which of them is better is told by these places.
     """
 
     error: NDArray[np.float64]
     noise: NDArray[np.float64]
+    along: NDArray[np.float64]
 
 
 def runs_of(everywhere: NDArray[np.bool_]) -> list[Run]:
@@ -80,25 +88,38 @@ def gather(
     if library is not None:
         library = narrowed(library, (sources.flat, sources.lit))
     runs = runs_of(sources.everywhere)
-    total: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
-    for side in (-1, 1):
-        places = {run: _beside(run, side, sources.everywhere) for run in runs}
+    everyone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
+    alone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
+    for side, step in itertools.product((-1, 1), range(STEPS_OUT)):
+        places = {run: _beside(run, side, sources.everywhere, step) for run in runs}
         hidden = np.zeros(bands, bool)
         for place in places.values():
             if place is not None:
                 hidden[place] = True
         if not hidden.any():
             continue
-        blind = _without(sources, library, means, hidden)
-        squared, counted = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)), companion)
+        # Reading the library again is dear: it is asked right beside the gap alone.
+        blind = _without(sources, library if step == 0 else None, means, hidden)
+        squared, counted = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)), companion if step == 0 else None)
         for run, place in places.items():
             if place is not None:
-                total[run].append(_mean_error(squared[:, place], counted[:, place], tried_noise[place]))
-    for run, found in total.items():
-        if found:
-            error[:, run.first : run.last] = _nanmean(found)[:, None]
+                found = _mean_error(squared[:, place], counted[:, place], tried_noise[place])
+                alone[run].append(found)
+                everyone[run] += [found] if step == 0 else []
+    along = np.full((len(SOURCES), bands), np.nan)
+    for run in runs:
+        inside = slice(run.first, run.last)
+        if everyone[run]:
+            error[:, inside] = _nanmean(everyone[run])[:, None]
+        if alone[run]:
+            # The geometric mean: one rough place must not outvote all others.
+            typical = np.exp(_nanmean([np.log(row + _TINY) for row in alone[run]]))
+            along[list(ALONG), inside] = typical[list(ALONG), None]
+    for source in ALONG:
+        ratio = along[source] / along[LINEAR]
+        error[source] = np.where(np.isfinite(ratio * error[LINEAR]), ratio * error[LINEAR], error[source])
     _scattered(sources, sample, error, tried_noise, companion)
-    return Evidence(error, tried_noise)
+    return Evidence(error, tried_noise, along)
 
 
 def _mean_error(
@@ -146,20 +167,25 @@ def _without(
 ) -> Sources:
     everywhere = sources.everywhere | hidden
     flat, lit = sources.flat, sources.lit
-    if library is not None:
+    if library is None:
+        flat = lit = None
+    else:
         flat = None if flat is None else read_scene(library, means, ~everywhere, lit=False)
         lit = None if lit is None else read_scene(library, means, ~everywhere, lit=True)
     # A trial of a shared gap asks what can be said without any pixel that shows it.
     return Sources(everywhere, None, flat, lit)
 
 
-def _beside(run: Run, side: int, everywhere: NDArray[np.bool_]) -> slice | None:
+def _beside(run: Run, side: int, everywhere: NDArray[np.bool_], step: int) -> slice | None:
+    """Bands as wide as a run, ``step`` widths out from it; None where the cube ends or other gaps are."""
     bands = everywhere.size
     width = min(run.last - run.first, max(2, int((~everywhere).sum()) // 5))
-    first = run.first - 1 - width if side < 0 else run.last + 1
-    first = min(max(first, 0), bands - width)
+    out = 1 + step * (width + 1)
+    first = run.first - out - width if side < 0 else run.last + out
+    if step == 0:
+        first = min(max(first, 0), bands - width)
     place = slice(first, first + width)
-    return None if everywhere[place].any() else place
+    return None if first < 0 or place.stop > bands or everywhere[place].any() else place
 
 
 def _nanmean(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:

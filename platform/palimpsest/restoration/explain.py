@@ -25,12 +25,14 @@ SENTENCES = {
     "damage": "The stored value here is no measurement (dead, missing, saturated or masked): it counts for nothing.",
     "interpolation.linear": "A straight line between this pixel's nearest usable bands.",
     "interpolation.pchip": "A monotone cubic through this pixel's usable bands.",
+    "interpolation.kriging": "This pixel's mean level, bent towards its usable bands the nearer they are.",
     "correlation.low_rank": "What the scene's other pixels show in this band when their other bands look like this.",
     "correlation.group": "What other cubes of the same place show here, brought to this cube's light.",
     "correlation.denoise": "What the scene's own factors and its similar places show here once the noise is taken off; "
     "what stands out of the noise was kept.",
     "stripe.offset": "This column of the detector read too much or too little by a constant in this band: taken off.",
     "library.residual": "What the library mixture leaves over in the neighbouring bands, carried on smoothly.",
+    "library.dark": "What this sensor stores without any light, seen where the air lets none through.",
     "rounding": "Rounding to the step of the stored type.",
     "clipping": "The stored type cannot hold a value beyond its range.",
 }

@@ -1,9 +1,9 @@
 """Integrator, part 1: embeds the subgraph of a context by typed message passing.
 
 One linear message per type of edge, with the edge's attributes, averaged at the receiver; two rounds. Cells hear their
-candidates, their run, their group, the materials that claim a share of them and the rules that cover them; candidates
-hear their cell and the scene-wide record of their source; so a doubt about one source in one run reaches its claims in
-all others.
+candidates, their run, their group and the materials that claim a share of them; runs hear their cells and the rules
+that cover them; candidates hear their cell and the scene-wide record of their source; so a doubt about one source in
+one run reaches its claims in all others.
 
 Source: Gilmer et al. 2017, arXiv:1704.01212 (message passing); Schlichtkrull et al. 2018, arXiv:1703.06103 (types).
 """
@@ -23,6 +23,7 @@ from palimpsest.restoration.context import (
     MATERIAL_FEATURES,
     RULE_FEATURES,
     RUN_FEATURES,
+    SOURCE_FEATURES,
     Context,
 )
 from palimpsest.restoration.sources import SOURCES
@@ -41,13 +42,17 @@ class TypedMessages(MessagePassing):
     def forward(self, x: tuple[Tensor, Tensor], edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         """``x`` = (senders ``(n, width)``, receivers ``(m, width)``); what the receivers hear, ``(m, width)``."""
         size = (x[0].size(0), x[1].size(0))
+        if edge_attr is None:
+            # Without attributes a sender says the same along all of its edges: it is worked out once.
+            x = (torch.nn.functional.gelu(self.message_map(x[0])), x[1])
         heard: Tensor = self.propagate(edge_index, x=x, edge_attr=edge_attr, size=size)
         return heard
 
     def message(self, x_j: Tensor, edge_attr: Tensor | None) -> Tensor:
         """One message an edge."""
-        joined = x_j if edge_attr is None else torch.cat([x_j, edge_attr], -1)
-        return torch.nn.functional.gelu(self.message_map(joined))
+        if edge_attr is None:
+            return x_j
+        return torch.nn.functional.gelu(self.message_map(torch.cat([x_j, edge_attr], -1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +73,18 @@ class GraphProcessor(nn.Module):
 
     EDGES = (
         "candidate>cell", "cell>candidate", "run>cell", "cell>run", "group>cell", "cell>group", "candidate>source",
-        "source>candidate", "material>cell", "rule>cell",
+        "source>candidate", "material>cell", "rule>run",
     )
 
     def __init__(self, width: int) -> None:
         super().__init__()
         sizes = {
             "cell": CELL_FEATURES, "candidate": CANDIDATE_FEATURES, "run": RUN_FEATURES, "group": width,
-            "material": MATERIAL_FEATURES, "rule": RULE_FEATURES,
+            "material": MATERIAL_FEATURES, "rule": RULE_FEATURES, "source": SOURCE_FEATURES,
         }
         self.width = width
         self.embed = nn.ModuleDict({name: nn.Linear(size, width) for name, size in sizes.items()})
-        attributes = {"material>cell": MATERIAL_EDGE, "rule>cell": RULE_EDGE}
+        attributes = {"material>cell": MATERIAL_EDGE, "rule>run": RULE_EDGE}
         self.rounds = nn.ModuleList(
             nn.ModuleDict({
                 self._key(edge): TypedMessages(width, attributes.get(edge, 0)) for edge in self.EDGES
@@ -107,7 +112,7 @@ class GraphProcessor(nn.Module):
             "group": self.embed["group"](latent),
             "material": self.embed["material"](torch.from_numpy(context.material)),
             "rule": self.embed["rule"](torch.from_numpy(context.rule)),
-            "source": latent.new_zeros(len(SOURCES), width),
+            "source": self.embed["source"](torch.from_numpy(context.source)),
         }
         index = edge_indices(context)
         for number in range(ROUNDS):
@@ -129,6 +134,7 @@ def edge_indices(context: Context) -> dict[str, tuple[Tensor, Tensor | None]]:
     cell, source = (torch.from_numpy(part.copy()) for part in context.speaks.nonzero())
     candidate = cell * len(SOURCES) + source
     number = torch.arange(len(context.cells.band))
+    source = source + len(SOURCES) * torch.from_numpy(context.cells.scene)[cell]
     run, group = torch.from_numpy(context.cells.run), torch.from_numpy(context.cells.group)
     return {
         "candidate>cell": (torch.stack([candidate, cell]), None),
@@ -140,5 +146,5 @@ def edge_indices(context: Context) -> dict[str, tuple[Tensor, Tensor | None]]:
         "candidate>source": (torch.stack([candidate, source]), None),
         "source>candidate": (torch.stack([source, candidate]), None),
         "material>cell": (torch.from_numpy(context.material_cell), torch.from_numpy(context.material_edge)),
-        "rule>cell": (torch.from_numpy(context.rule_cell), torch.from_numpy(context.rule_edge)),
+        "rule>run": (torch.from_numpy(context.rule_run), torch.from_numpy(context.rule_edge)),
     }

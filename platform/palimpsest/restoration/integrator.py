@@ -57,7 +57,7 @@ class Integrator(nn.Module):
 
     def forward(self, context: Context, *, edges: bool = True, left_out: Collection[str] = ()) -> Judgement:
         """The judgement of a context; parts may be left out by name (see :data:`PARTS`) to see what they are worth."""
-        latent = self.encoder(torch.from_numpy(context.group))
+        latent = self.encoder(torch.from_numpy(context.group), torch.from_numpy(context.group_scene))
         embedding = self.processor(context, latent, edges=edges)
         if "graph_processor" in left_out:
             embedding = Embedding(torch.zeros_like(embedding.cell), torch.zeros_like(embedding.candidate))

@@ -8,7 +8,7 @@ weight, so that one bad stretch does not spoil the fit everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,9 @@ RETRIEVED = 40
 ROUNDS = 5
 NARROWED_AFTER = 2
 FEWEST_FIT_BANDS = 8
+SHUT = 0.3  # transmission below which what is stored is hardly light
+_DARK_SHARE = 0.9  # of the darkest level there: some light comes through
+_NEARLY_DARKEST = 1.1
 _LARGEST_UNKNOWN_SHARE = 0.1
 _OUTLYING = 2.5
 
@@ -40,6 +43,7 @@ class Reading:
         weights: trust in each band for the fit, ``(band,)``, 0 where it is not used.
         gain: the light, ``(band,)``; ones when flat.
         misfit: root mean square of what the fit leaves of the group means, per band, ``(band,)``; NaN where not used.
+        dark: what the sensor stores when no light comes in, scaled.
     """
 
     materials: tuple[Material, ...]
@@ -47,10 +51,11 @@ class Reading:
     weights: NDArray[np.float64]
     gain: NDArray[np.float64]
     misfit: NDArray[np.float64]
+    dark: float = 0.0
 
     def shares(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Shares of the materials in each pixel, ``(pixel, material)``; ``values`` ``(pixel, band)``."""
-        return unmix(values.astype(np.float64), self.spectra, self.weights)
+        return unmix(values.astype(np.float64) - self.dark, self.spectra, self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,13 @@ class Library:
         materials: those whose spectrum covers the bands.
         spectra: ``(material, band)``, finite.
         basis: shapes of light at the bands, ``(band, shape)``.
+        shut: bands to which the air lets hardly any light through, ``(band,)``.
     """
 
     materials: tuple[Material, ...]
     spectra: NDArray[np.float64]
     basis: NDArray[np.float64]
+    shut: NDArray[np.bool_]
 
 
 def library_for(axis: Axis, knowledge: KnowledgeBase) -> Library | None:
@@ -86,7 +93,11 @@ def library_for(axis: Axis, knowledge: KnowledgeBase) -> Library | None:
             rows.append(np.maximum(np.interp(axis.along, axis.along[known], spectrum[known]), 0.0))
     if not kept:
         return None
-    return Library(tuple(kept), np.stack(rows), shapes(axis.centre_nm, knowledge.windows))
+    shut = np.zeros(axis.count, bool)
+    for window in knowledge.windows:
+        if window.transmission <= SHUT:
+            shut |= (axis.centre_nm >= window.from_nm) & (axis.centre_nm <= window.to_nm)
+    return Library(tuple(kept), np.stack(rows), shapes(axis.centre_nm, knowledge.windows), shut)
 
 
 def read_scene(
@@ -105,6 +116,8 @@ def read_scene(
         return None
     base = observed.astype(float)
     weights, gain = base.copy(), np.ones(observed.size)
+    dark = dark_signal(means, observed, library.shut)
+    means = means - dark
     spectra, names = library.spectra, np.arange(len(library.spectra))
     basis = library.basis if lit else library.basis[:, :1]
     shares = np.zeros((len(means), len(spectra)))
@@ -122,14 +135,33 @@ def read_scene(
         weights = base * np.minimum(1.0, _OUTLYING * typical / np.maximum(left, 1e-9))
     kept = _retrieved(shares, RETRIEVED) if retrieve else np.arange(len(spectra))
     misfit = np.where(observed, left, np.nan)
-    return Reading(tuple(library.materials[k] for k in names[kept]), (spectra * gain)[kept], weights, gain, misfit)
+    return Reading(
+        tuple(library.materials[k] for k in names[kept]), (spectra * gain)[kept], weights, gain, misfit, dark
+    )
+
+
+def dark_signal(means: NDArray[np.float64], observed: NDArray[np.bool_], shut: NDArray[np.bool_]) -> float:
+    """What a sensor stores without light, scaled: the level where the air is shut, if nothing is darker; else 0.
+
+    Args:
+        means: mean spectra, ``(spectrum, band)``.
+        observed: ``(band,)``.
+        shut: ``(band,)``.
+    """
+    if not (observed & shut).any():
+        return 0.0
+    level = means.mean(0)
+    darkest = float(level[observed & shut].min())
+    return max(_DARK_SHARE * darkest, 0.0) if darkest <= _NEARLY_DARKEST * float(level[observed].min()) else 0.0
 
 
 def narrowed(library: Library, readings: tuple[Reading | None, ...]) -> Library:
     """The library of the materials that some reading of the scene took, in release order."""
     taken = {material.iri for reading in readings if reading is not None for material in reading.materials}
     rows = [row for row, material in enumerate(library.materials) if material.iri in taken]
-    return Library(tuple(library.materials[row] for row in rows), library.spectra[rows], library.basis)
+    return replace(
+        library, materials=tuple(library.materials[row] for row in rows), spectra=library.spectra[rows]
+    )
 
 
 def _retrieved(shares: NDArray[np.float64], most: int) -> NDArray[np.intp]:

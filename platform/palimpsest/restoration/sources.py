@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.interpolation import linear, pchip
+from palimpsest.restoration.kriging import FADE_NM, SPAN_NM, carry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
     from palimpsest.restoration.view import View
 
 SOURCES = (
-    "interpolation.linear", "interpolation.pchip", "correlation.low_rank", "library", "library.residual",
-    "illuminated", "illuminated.residual", "correlation.group",
+    "interpolation.linear", "interpolation.pchip", "interpolation.kriging", "correlation.low_rank",
+    "library", "library.residual", "library.fading", "illuminated", "illuminated.residual", "illuminated.fading",
+    "correlation.group",
 )
-LINEAR, PCHIP, LOW_RANK, LIBRARY, LIBRARY_RESIDUAL, LIT, LIT_RESIDUAL, GROUP = range(len(SOURCES))
-KNOWLEDGE = (LIBRARY, LIBRARY_RESIDUAL, LIT, LIT_RESIDUAL)
+(
+    LINEAR, PCHIP, KRIGING, LOW_RANK, LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING, LIT, LIT_RESIDUAL, LIT_FADING, GROUP,
+) = range(len(SOURCES))
+FLAT_READING, LIT_READING = (LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING), (LIT, LIT_RESIDUAL, LIT_FADING)
+KNOWLEDGE = (*FLAT_READING, *LIT_READING)
 _MOST = 4.0  # candidates beyond four times 'bright' are broken fits, not proposals
 
 
@@ -55,14 +60,15 @@ class Proposals:
         speaks: ``(source, pixel, band)``.
         spread: the low-rank model's own standard deviation, ``(pixel, band)``; zeros without one.
         shares: of the flat and of the lit reading, each ``(pixel, material)`` or None.
-        residuals: the residual carried into the gaps by each reading, ``(pixel, band)`` or None.
+        residuals: what each of :data:`KNOWLEDGE` adds to its mixture of materials, ``(pixel, band)``, or None: nothing,
+            the residual carried on by a cubic, the residual fading.
     """
 
     values: NDArray[np.float32]
     speaks: NDArray[np.bool_]
     spread: NDArray[np.float32]
     shares: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]
-    residuals: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
+    residuals: tuple[NDArray[np.float32] | None, ...]
 
 
 def propose(
@@ -87,20 +93,44 @@ def propose(
         values[LOW_RANK], spread = model.predict(view)
         speaks[LOW_RANK] = model.known
         filled = np.where(view.usable, view.values, np.where(model.known, values[LOW_RANK], filled))
+    gap = sources.everywhere
     shares: list[NDArray[np.float64] | None] = [None, None]
-    residuals: list[NDArray[np.float32] | None] = [None, None]
-    for number, (reading, plain) in enumerate(((sources.flat, LIBRARY), (sources.lit, LIT))):
-        if reading is None or not (~view.usable & sources.everywhere).any():
+    residuals: list[NDArray[np.float32] | None] = [None] * len(KNOWLEDGE)
+    beyond = _beyond(gap)
+    is_asked = bool((~view.usable & gap).any())
+    if is_asked and not gap.all():
+        level = filled[:, ~gap].mean(axis=1, keepdims=True)
+        values[KRIGING] = level + carry(view.axis, gap, filled - level, SPAN_NM)
+        # Beyond the outermost observed band there is no second rim, and the mean level is no guess.
+        speaks[KRIGING] = gap & ~beyond
+    for number, (reading, kinds) in enumerate(((sources.flat, FLAT_READING), (sources.lit, LIT_READING))):
+        if reading is None or not is_asked:
             continue
         mixture = reading.shares(filled)
-        explained = (mixture @ reading.spectra).astype(np.float32)
-        rest = pchip(view, np.where(view.usable, view.values - explained, np.float32(0)))
-        values[plain], values[plain + 1] = explained, explained + rest
-        shares[number], residuals[number] = mixture, rest
-        speaks[plain] = speaks[plain + 1] = sources.everywhere
+        explained = (mixture @ reading.spectra + reading.dark).astype(np.float32)
+        rest = filled - explained
+        kept = pchip(view, np.where(view.usable, rest, np.float32(0)))
+        # A residual that nothing holds from the other side fades too, but slowly.
+        kept[:, beyond] = carry(view.axis, gap, rest, SPAN_NM)[:, beyond]
+        carried = kept, carry(view.axis, gap, rest, FADE_NM)
+        values[kinds[0]] = explained
+        for kind, residual in zip(kinds[1:], carried, strict=True):
+            values[kind] = explained + residual
+            residuals[KNOWLEDGE.index(kind)] = residual
+        shares[number] = mixture
+        speaks[list(kinds)] = gap
     if companion is not None:
         values[GROUP], speaks[GROUP] = companion
     wild = ~np.isfinite(values) | (np.abs(values) > _MOST)
     speaks &= ~wild
     values[wild] = 0.0
-    return Proposals(values, speaks, spread, (shares[0], shares[1]), (residuals[0], residuals[1]))
+    return Proposals(values, speaks, spread, (shares[0], shares[1]), tuple(residuals))
+
+
+def _beyond(gap: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bands of a gap that lie before the first or after the last observed one, ``(band,)``."""
+    seen = np.flatnonzero(~gap)
+    outside = np.ones(gap.size, bool)
+    if seen.size:
+        outside[seen[0] : seen[-1] + 1] = False
+    return outside

@@ -1,0 +1,82 @@
+"""Several examples as one graph: thinned, struck dumb here and there, and merged, for one step of training.
+
+Scenes of a batch stay strangers: no edge and no attention crosses from one to another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.restoration.context import Cells, Context
+from palimpsest.restoration.sources import LINEAR, LOW_RANK, PCHIP, SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from palimpsest_pipelines.restoration_examples import Example
+
+GROUPS_A_STEP = 4
+SILENCED = 0.12  # share of sources that are silent in a step
+
+
+def thinned(example: Example, rng: np.random.Generator) -> Example:
+    """The example with a few of its pixel groups, and with some sources struck dumb.
+
+    Groups of a scene resemble each other: a step need not look at all of them. Who is believed must not hang on who
+    else is there.
+    """
+    context = example.context
+    cells = context.cells
+    groups = len(context.group)
+    there = np.unique(cells.group[example.valid.any(1)])
+    kept = np.isin(cells.group, rng.choice(there if there.size else groups, min(there.size or 1, GROUPS_A_STEP), False))
+    place = np.cumsum(kept) - 1
+    heard = kept[context.material_cell[1]]
+    to_cell = np.stack([context.material_cell[0][heard], place[context.material_cell[1][heard]]])
+    silent = rng.random(len(SOURCES)) < SILENCED
+    silent[[LINEAR, PCHIP, LOW_RANK]] = False
+    fewer = replace(
+        context,
+        cells=Cells(cells.group[kept], cells.band[kept], cells.run[kept], cells.everywhere[kept], cells.scene[kept]),
+        cell=context.cell[kept], speaks=context.speaks[kept] & ~silent, error=context.error[kept],
+        candidate=context.candidate[kept], material_cell=to_cell, material_edge=context.material_edge[heard],
+    )
+    share = example.share[kept]
+    return replace(
+        example, context=fewer, errors=example.errors[kept], valid=example.valid[kept],
+        share=share / max(float(share.sum()), 1e-9), kind=example.kind[kept], band_group=example.band_group[kept],
+    )
+
+
+def merged(contexts: Sequence[Context]) -> Context:
+    """One context with all nodes and edges of several."""
+    count = np.array([
+        [len(c.cells.band), len(c.run), len(c.group), len(c.material), len(c.rule)] for c in contexts
+    ])
+    before = np.cumsum(count, axis=0) - count
+    cells = Cells(
+        np.concatenate([c.cells.group + b[2] for c, b in zip(contexts, before, strict=True)]),
+        np.concatenate([c.cells.band for c in contexts]),
+        np.concatenate([c.cells.run + b[1] for c, b in zip(contexts, before, strict=True)]),
+        np.concatenate([c.cells.everywhere for c in contexts]),
+        np.concatenate([np.full(n, k, np.int64) for k, n in enumerate(count[:, 0])]),
+    )
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(context, name) for context in contexts])
+
+    def shifted(name: str, sender: int, receiver: int) -> np.ndarray:
+        return np.concatenate([
+            getattr(context, name) + start[[sender, receiver]][:, None]
+            for context, start in zip(contexts, before, strict=True)
+        ], axis=1)
+
+    return Context(
+        cells, joined("cell"), joined("speaks"), joined("error"), joined("candidate"), joined("source"), joined("run"),
+        joined("group"), joined("material"), joined("rule"), shifted("material_cell", 3, 0), joined("material_edge"),
+        shifted("rule_run", 4, 1), joined("rule_edge"),
+        np.concatenate([np.full(n, k, np.int64) for k, n in enumerate(count[:, 2])]),
+    )

@@ -1,0 +1,46 @@
+"""Carries what is known of observed bands into a gap, and lets it fade: kriging along the spectrum.
+
+A residual at the rim of a gap says much about the bands next to it and nothing about those far inside. An exponential
+covariance says just that: beside the rim the residual is kept, a few ranges further it is gone, and between two close
+rims it is a straight line. The weights depend on the bands alone, so that one small matrix serves every pixel.
+
+Source: simple kriging with an exponential covariance (Matheron 1963, Economic Geology 58, 1246-1266).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.restoration.view import Axis
+
+FADE_NM = 80.0  # range within which a mixture's residual is believed to go on
+SPAN_NM = 250.0  # range of spectra themselves, about their mean
+_NUGGET = 1e-2
+_ASSUMED_STEP_NM = 10.0
+
+
+def carry(
+    axis: Axis, gap: NDArray[np.bool_], values: NDArray[np.floating], range_nm: float
+) -> NDArray[np.float32]:
+    """What the observed bands leave in the bands of ``gap``, ``(pixel, band)``; zero in the observed ones.
+
+    Args:
+        axis: of the bands; without wavelengths a band counts as ten nanometres.
+        gap: bands to carry into, ``(band,)``; all others are observed.
+        values: deviations from zero in the observed bands, ``(pixel, band)``.
+        range_nm: of the exponential covariance.
+    """
+    out = np.zeros(values.shape, np.float32)
+    seen, wanted = np.flatnonzero(~gap), np.flatnonzero(gap)
+    if not seen.size or not wanted.size:
+        return out
+    x = axis.along if axis.centre_nm is not None else axis.along * _ASSUMED_STEP_NM
+    among = np.exp(-np.abs(x[seen, None] - x[seen]) / range_nm) + _NUGGET * np.eye(seen.size)
+    across = np.exp(-np.abs(x[seen, None] - x[wanted]) / range_nm)
+    out[:, wanted] = values[:, seen].astype(np.float64) @ np.linalg.solve(among, across)
+    return out

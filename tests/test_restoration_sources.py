@@ -1,0 +1,132 @@
+"""Who may propose values for a gap, and what they can and cannot say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from restoration_cubes import GRID, cube_of, error_db, knowledge, mixtures, with_gap
+
+from palimpsest.cubes import BandTable, Cube, Reason
+from palimpsest.restoration import restore
+from palimpsest.restoration.context import RUN_FEATURES, SOURCE_FEATURES
+from palimpsest.restoration.illumination import shapes
+from palimpsest.restoration.integrator import Integrator
+from palimpsest.restoration.kriging import carry
+from palimpsest.restoration.semantic_mapper import dark_signal, library_for, read_scene
+from palimpsest.restoration.sources import KNOWLEDGE, KRIGING, LIT, SOURCES
+from palimpsest.restoration.study import study
+from palimpsest.restoration.view import Axis
+from palimpsest_pipelines.restoration_batches import merged
+from palimpsest_pipelines.restoration_examples import made_examples
+
+
+def gap_of(first: int, last: int) -> np.ndarray:
+    gap = np.zeros(len(GRID), bool)
+    gap[first:last] = True
+    return gap
+
+
+def test_a_residual_is_kept_at_the_rim_and_gone_far_inside():
+    axis, gap = Axis.of(BandTable(len(GRID), GRID)), gap_of(40, 84)
+    carried = carry(axis, gap, np.ones((1, len(GRID))), 80.0)[0]
+    assert np.all(carried[:40] == 0)
+    assert carried[40] > 0.6
+    assert np.all(np.diff(carried[40:]) < 0)
+    assert carried[60] < 0.01
+
+
+def test_between_close_rims_a_residual_goes_straight():
+    axis, gap = Axis.of(BandTable(len(GRID), GRID)), gap_of(40, 42)
+    left = np.where(np.arange(len(GRID)) < 41, 1.0, 2.0)[None]
+    carried = carry(axis, gap, left, 2000.0)[0]
+    assert carried[40] == pytest.approx(4 / 3, abs=0.05)
+    assert carried[41] == pytest.approx(5 / 3, abs=0.05)
+
+
+def test_nothing_observed_leaves_nothing_to_carry():
+    axis = Axis.of(BandTable(len(GRID), GRID))
+    assert not carry(axis, np.ones(len(GRID), bool), np.ones((2, len(GRID))), 80.0).any()
+
+
+def raw_numbers(dark: float) -> tuple[np.ndarray, np.ndarray]:
+    """Counts under a sun and an atmosphere, ``(band, row, col)``, and the gain."""
+    gain = np.exp(shapes(GRID, knowledge().windows) @ np.array([0.0, 0.8, 1.0, 0.0, 0.0]))
+    gain /= gain.max()
+    return mixtures() * gain[:, None, None] * 8000 + dark, gain
+
+
+@pytest.mark.parametrize("dark", [0.0, 1000.0])
+def test_what_is_stored_without_light_is_found_where_the_air_is_shut(dark: float):
+    truth, _ = raw_numbers(dark)
+    library = library_for(Axis.of(BandTable(len(GRID), GRID)), knowledge())
+    means = truth.reshape(len(GRID), -1).T[::10]
+    found = dark_signal(means, np.ones(len(GRID), bool), library.shut)
+    assert abs(found - dark) < 150
+    assert dark_signal(means, ~library.shut, library.shut) == 0.0
+    assert read_scene(library, means, np.ones(len(GRID), bool), lit=False).dark == found
+
+
+def test_reflectance_is_not_taken_for_a_dark_signal():
+    library = library_for(Axis.of(BandTable(len(GRID), GRID)), knowledge())
+    means = mixtures().reshape(len(GRID), -1).T[::10]
+    assert dark_signal(means, np.ones(len(GRID), bool), library.shut) == 0.0
+
+
+def test_an_end_of_the_range_of_raw_numbers_comes_back_and_the_dark_signal_is_named():
+    truth, _ = raw_numbers(1000.0)
+    truth = np.rint(truth)
+    reasons = np.zeros(truth.shape, np.uint8)
+    reasons[62:] = Reason.DEAD
+    cube = Cube(np.where(reasons, 0, truth).astype(np.int16), BandTable(len(GRID), GRID), reasons=reasons, name="raw")
+    result = restore(cube, knowledge=knowledge())
+    held = np.broadcast_to(truth[61], truth[62:].shape)
+    assert result.is_exact()
+    where = reasons > 0
+    assert error_db(result.restored.data, truth, where) > error_db(held, truth[62:], where[62:])
+    assert any(decision.source == "library.dark" for decision in result.decisions)
+
+
+def test_every_source_that_uses_the_library_is_silent_without_it():
+    cube = with_gap(cube_of(mixtures()), 30, 40)
+    seen = study(cube, cube.voxel_reasons(), None)
+    assert not seen.context.speaks[:, list(KNOWLEDGE)].any()
+    assert seen.context.speaks[:, KRIGING].all()
+    assert all(residual is None for residual in seen.proposals.residuals)
+
+
+def test_what_concerns_a_gap_stands_at_its_run_and_what_concerns_a_reading_at_its_source():
+    cube = with_gap(cube_of(mixtures()), 30, 40)
+    context = study(cube, cube.voxel_reasons(), knowledge()).context
+    assert context.run.shape == (1, RUN_FEATURES)
+    assert context.source.shape == (len(SOURCES), SOURCE_FEATURES)
+    assert np.isfinite(context.run).all()
+    assert np.isfinite(context.source).all()
+    nameless = replace(cube, bands=BandTable(len(GRID)))
+    blind = study(nameless, nameless.voxel_reasons(), knowledge()).context
+    assert not blind.speaks[:, LIT].any()
+
+
+def test_the_same_seed_makes_the_same_examples():
+    first, second = (
+        next(iter(made_examples(knowledge(), 3, 5, lambda _: None, first=2))) for _ in range(2)
+    )
+    assert np.array_equal(first.errors, second.errors)
+    assert np.array_equal(first.context.run, second.context.run)
+    assert (first.scene, first.case, first.knowledge) == (second.scene, second.case, second.knowledge)
+    assert first.share.sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_scenes_learnt_from_together_stay_strangers():
+    contexts = []
+    for gap in ((30, 40), (50, 60)):
+        cube = with_gap(cube_of(mixtures(12, 12)), *gap)
+        contexts.append(study(cube, cube.voxel_reasons(), knowledge()).context)
+    torch.manual_seed(0)
+    network = Integrator().eval()
+    with torch.no_grad():
+        alone = torch.cat([network(context).log_error for context in contexts])
+        together = network(merged(contexts)).log_error
+    assert torch.allclose(alone, together, atol=1e-4)
