@@ -13,11 +13,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP
+from palimpsest.restoration.sources import KRIGING, LINEAR, LOW_RANK, PCHIP
 
 MOST_CORRECTION = 1.2
 MOST_LOG_TRUST = 1.2
 MOST_HABIT = 0.5
+LEAST_TRUST = 1.5  # in trials made in the damaged band itself
 ALIKE = [LINEAR, PCHIP, KRIGING]  # the first sources
 _LN10 = math.log(10.0)
 
@@ -60,6 +61,9 @@ class Aligner(nn.Module):
         own = MOST_HABIT * torch.tanh((said[:, ALIKE] - common) / MOST_HABIT)
         said = torch.cat([common + own, said[:, len(ALIKE) :]], 1)
         beta = torch.exp(self.log_beta + MOST_LOG_TRUST * torch.tanh(self.trust(cell)))
+        if speaks.shape[1] > LOW_RANK:
+            # Where other pixels show the band itself, the trials were made in that very band: they are the judge.
+            beta = torch.where(speaks[:, LOW_RANK, None], beta.clamp(min=LEAST_TRUST), beta)
         score = said - 2 * _LN10 * beta * log_error
         score = score.masked_fill(~speaks, -1e9)
         return torch.softmax(score, -1)
