@@ -144,11 +144,14 @@ def _more(
     for part, block in _blocks(values):
         posterior = _posterior_mean(factors, power, block, trusted[part])
         white = factors.whitened(block, trusted[part], posterior @ factors.loadings.T)
-        rest = white - posterior @ factors.loadings.T
+        # What a single voxel does is no factor: impulses are clipped, and only what bands share counts below.
+        rest = np.clip(white - posterior @ factors.loadings.T, -_STANDS_OUT, _STANDS_OUT)
         cover += rest.T @ rest
         both += trusted[part].T.astype(np.float32) @ trusted[part].astype(np.float32)
     away = np.eye(bands) - factors.loadings @ factors.loadings.T
-    cover = away @ np.where(both > _WEAKEST * bands, cover / np.maximum(both, 1.0), np.eye(bands)) @ away
+    cover = np.where(both > _WEAKEST * bands, cover / np.maximum(both, 1.0), np.eye(bands))
+    own = np.sqrt(np.maximum(np.diag(cover), 1e-6))
+    cover = away @ (cover / own[:, None] / own) @ away
     strength, basis = np.linalg.eigh(cover)
     strength, basis = strength[::-1] - 1.0, basis[:, ::-1]
     found = min(int((strength > _WEAKEST * edge).sum()), _MOST_FACTORS - power.size)
