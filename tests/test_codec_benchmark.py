@@ -314,6 +314,12 @@ def test_made_scenes_leave_out_the_bands_where_air_is_opaque():
     assert made.has_true_wavelengths
 
 
+def test_a_made_scene_is_the_same_whichever_are_asked_for():
+    alone = next(scenes((), ("made-urban",), made=True, side=8))
+    among = [scene for scene in scenes((), (), made=True, side=8) if scene.name == "made-urban"]
+    assert [scene.digest for scene in among] == [alone.digest]
+
+
 def test_pictures_are_written_for_what_was_measured(tmp_path):
     rows = [*distortion_rows("a", 0.7, 0.8), *(r | {"subject": "plain"} for r in distortion_rows("a", 0.8, 0.8))]
     rows = [r for r in rows if not (r["subject"] == "plain" and "points" in r)]

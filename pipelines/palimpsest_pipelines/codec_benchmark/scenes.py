@@ -73,13 +73,14 @@ def scenes(
 
     paths = [path for place in places for path in (sorted(place.glob("*.hdr")) if place.is_dir() else [place])]
     chosen = [path for path in paths if not only or path.stem in only]
-    kinds = [pair for pair in MADE if made and (not only or f"made-{pair[0]}" in only)]
+    # A place keeps its seed whichever of them are asked for.
+    kinds = [(at, *pair) for at, pair in enumerate(MADE) if made and (not only or f"made-{pair[0]}" in only)]
     if not chosen and not kinds:
         raise UsageError("no such scene", where=", ".join(map(str, places)), got=only, wanted="names of cubes there")
     for path in chosen:
         cube = read(path)
         yield Scene(path.stem, cube, digest(cube))
-    for at, (kind, sensor) in enumerate(kinds):
+    for at, kind, sensor in kinds:
         yield made_scene(kind, sensor, MADE_SEED + at, side)
 
 
