@@ -136,7 +136,7 @@ def pile_mistakes(count: int, seed: int, knowledge: KnowledgeBase | None = None)
 
 
 def _gains(plan: Plan, place: tuple[str, str, int], knowledge: KnowledgeBase) -> list[Gain]:
-    from palimpsest.cubes.preprocess import mark_defects
+    from palimpsest.restoration.defect_search import search
     from palimpsest.restoration.group import restore_group
     from palimpsest.restoration.restorer import restore
     from palimpsest.scenes import make_group
@@ -145,7 +145,7 @@ def _gains(plan: Plan, place: tuple[str, str, int], knowledge: KnowledgeBase) ->
     dates = make_group(
         plan.dates, plan.side, plan.side, sensor=sensor, seed=seed, kind=kind, defects=plan.defects, knowledge=knowledge
     )
-    cubes = [mark_defects(made.observed) if plan.is_blind else made.observed for made in dates]
+    cubes = [search(made.observed).marked().cube if plan.is_blind else made.observed for made in dates]
     masks = [None if plan.is_blind else ~made.damaged for made in dates]
     started = time.perf_counter()
     together = restore_group(cubes, knowledge=knowledge, masks=masks)

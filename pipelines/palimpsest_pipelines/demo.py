@@ -69,9 +69,9 @@ def run(folder: Path, settings: DemoSettings, note: Callable[[str], None]) -> di
     decoded = decode(stream)
     write(decoded, folder / "decoded.hdr")
     clock.lap("decoded, checksums whole")
-    restoration = repair(decoded, knowledge=knowledge, is_decoded=True)
+    restoration = repair(decoded, knowledge=knowledge, is_searched=False, is_decoded=True)
     write(restoration.restored, folder / "restored.hdr")
-    origin = Origin.of_file(stream, {"parts_left_out": [], "edges": True, "is_decoded": True, "mask": False})
+    origin = Origin.of_file(stream, {"edges": True, "is_decoded": True, "searched": False})
     (folder / "why.sqlite").unlink(missing_ok=True)  # of an earlier demo: a file that is there would be added to
     write_provenance(restoration, folder / "why.sqlite", origin)
     clock.lap(f"restored {restoration.changed.size} voxels")

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     masks = [None if str(path) == "none" else path for path in options.mask] or [None] * len(inputs)
     started = time.perf_counter()
     knowledge = _knowledge(options.knowledge)
-    # A single cube is searched where it is repaired, by a model of its own.
+    # A single cube is searched where it is repaired; cubes of a group before they meet.
     searched = [options.group and mask is None for mask in masks]
     opened = [open_input(path, is_searched=one) for path, one in zip(inputs, searched, strict=True)]
     if options.group:
@@ -82,11 +82,11 @@ def open_input(path: Path, *, is_searched: bool = True) -> tuple[Cube, bool]:
         from palimpsest.codec.decoder import decode, error_model
 
         return decode(path), error_model(path).bound != 0
-    from palimpsest.cubes.preprocess import mark_defects
     from palimpsest.formats import read
+    from palimpsest.restoration.defect_search import search
 
     cube = read(path)
-    return (mark_defects(cube) if is_searched else cube), False
+    return (search(cube).marked().cube if is_searched else cube), False
 
 
 def read_mask(path: Path, cube: Cube) -> NDArray[np.bool_]:

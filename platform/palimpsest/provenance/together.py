@@ -59,14 +59,14 @@ def pile_again(
         FormatError: a companion, or the record that holds its mask, is not there.
         EvidenceBroken: a companion has other values than it had.
     """
-    from palimpsest.cubes.preprocess import mark_defects
+    from palimpsest.restoration.defect_search import search
 
     pile, number = row.settings["group"], int(row.settings["number"])
     cubes: list[Cube] = []
     masks: list[NDArray[Any] | None] = []
     for place, told in enumerate(pile):
         found = cube if place == number else _companion(told, row)
-        cubes.append(mark_defects(found) if told["searched"] else found)
+        cubes.append(search(found).marked().cube if told["searched"] else found)
         masks.append(mask_of(_record_of(place, row)) if told["masked"] else None)
     return number, cubes, masks
 
