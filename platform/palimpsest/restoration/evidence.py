@@ -18,14 +18,12 @@ from palimpsest.restoration.semantic_mapper import narrowed, read_scene
 from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, SOURCES, Sources, propose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from palimpsest.restoration.semantic_mapper import Library
     from palimpsest.restoration.view import View
 
-    Companion = Callable[[View], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 TRIAL_PIXELS = 240
 ALONG = (LINEAR, PCHIP, KRIGING)
@@ -68,7 +66,6 @@ def runs_of(everywhere: NDArray[np.bool_]) -> list[Run]:
 
 def gather(
     sources: Sources, sample: View, means: NDArray[np.float64], library: Library | None, noise: NDArray[np.float64],
-    companion: Companion | None = None,
 ) -> Evidence:
     """Evidence from a sample of pixels.
 
@@ -78,7 +75,6 @@ def gather(
         means: spectra for reading the scene again without the hidden bands, ``(spectrum, band)``.
         library: the materials at the bands, or None.
         noise: standard deviation per band, ``(band,)``.
-        companion: asks the other cubes of a group, or None.
     """
     bands = sample.axis.count
     error = np.full((len(SOURCES), bands), np.nan)
@@ -100,7 +96,7 @@ def gather(
             continue
         # Reading the library again is dear: it is asked right beside the gap alone.
         blind = _without(sources, library if step == 0 else None, means, hidden)
-        squared, counted = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)), companion if step == 0 else None)
+        squared, counted = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)))
         for run, place in places.items():
             if place is not None:
                 found = _mean_error(squared[:, place], counted[:, place], tried_noise[place])
@@ -118,7 +114,7 @@ def gather(
     for source in ALONG:
         ratio = along[source] / along[LINEAR]
         error[source] = np.where(np.isfinite(ratio * error[LINEAR]), ratio * error[LINEAR], error[source])
-    _scattered(sources, sample, error, tried_noise, companion)
+    _scattered(sources, sample, error, tried_noise)
     return Evidence(error, tried_noise, along)
 
 
@@ -133,7 +129,7 @@ def _mean_error(
 
 
 def _scattered(
-    sources: Sources, sample: View, error: NDArray[np.float64], noise: NDArray[np.float64], companion: Companion | None
+    sources: Sources, sample: View, error: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> None:
     dead = ~sample.usable & ~sources.everywhere
     struck = np.flatnonzero(dead.any(1))
@@ -143,7 +139,7 @@ def _scattered(
     # A pixel far away in the sample lends its truth to the damage of this one.
     lenders = (struck + len(sample.pixels) // 2) % len(sample.pixels)
     view = sample.rows(lenders)
-    squared, counted = _trial(sources, view, dead[struck] & view.usable, companion)
+    squared, counted = _trial(sources, view, dead[struck] & view.usable)
     tried = counted.any(0) & ~sources.everywhere
     for band in np.flatnonzero(tried):
         error[:, band] = _mean_error(squared[:, [band]], counted[:, [band]], noise[[band]])
@@ -152,11 +148,11 @@ def _scattered(
 
 
 def _trial(
-    sources: Sources, view: View, hidden: NDArray[np.bool_], companion: Companion | None
+    sources: Sources, view: View, hidden: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     hidden = hidden & view.usable
     shown = view.hiding(hidden)
-    found = propose(sources, shown, None if companion is None else companion(shown))
+    found = propose(sources, shown)
     judged = hidden[None] & found.speaks
     squared = np.where(judged, (found.values - view.values[None]).astype(np.float64) ** 2, 0.0)
     return squared.sum(1), judged.sum(1).astype(np.float64)

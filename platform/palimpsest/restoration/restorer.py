@@ -24,10 +24,10 @@ from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.sources import GROUP, SOURCES, propose
 from palimpsest.restoration.study import Study, study
-from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, View, to_repair, view_of
+from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, to_repair, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,8 +42,7 @@ _MOST_ODDS = 999.0
 def restore(
     cube: Cube, *, knowledge: KnowledgeBase | None, mask: NDArray[np.bool_] | None = None,
     weights: str | Path | Integrator | None = None, parts_left_out: Collection[str] = (), edges: bool = True,
-    is_decoded: bool = False, infer_opaque: bool = False, relatives: Sequence[View] = (),
-    companion: Companions | None = None,
+    is_decoded: bool = False, infer_opaque: bool = False, companion: Companions | None = None,
 ) -> Restoration:
     """The cube with its damaged voxels restored, and why.
 
@@ -56,7 +55,6 @@ def restore(
         edges: False removes the edges of the graph.
         is_decoded: the cube comes from a lossy stream: untouched voxels are 'coded' and not 'measured'.
         infer_opaque: also infer what opaque windows and noisy bands would have shown; otherwise they stay as stored.
-        relatives: samples of cubes of the same sensor (:func:`~palimpsest.restoration.study.sample_of`).
         companion: what other cubes of the same place say of a view.
 
     Raises:
@@ -68,9 +66,7 @@ def restore(
     reasons = damage_of(cube, mask)
     network = weights if isinstance(weights, Integrator) else load(weights)
     with one_thread():
-        seen = study(
-            cube, reasons, knowledge, left_out=parts_left_out, relatives=relatives, infer_opaque=infer_opaque
-        )
+        seen = study(cube, reasons, knowledge, left_out=parts_left_out, infer_opaque=infer_opaque)
         if seen.context is None:
             return _untouched(cube, reasons, is_decoded)
         others = None if companion is None else companion.variance

@@ -6,7 +6,7 @@ in it, so that a window's result does not depend on the window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,14 +20,13 @@ from palimpsest.restoration.sources import Proposals, Sources, propose
 from palimpsest.restoration.view import ACCEPTED, Axis, View, noise_per_band, repairable, to_repair, unit_of, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
 
-    Companion = Callable[[View], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 SAMPLE = 4000
 JUDGED_STRUCK, JUDGED_SHARED = 600, 400
@@ -63,7 +62,7 @@ class Study:
 
 def study(
     cube: Cube, reasons: NDArray[np.uint8], knowledge: KnowledgeBase | None, *, left_out: Collection[str] = (),
-    relatives: Sequence[View] = (), companion: Companion | None = None, infer_opaque: bool = False, seed: int = 0,
+    infer_opaque: bool = False, seed: int = 0,
 ) -> Study:
     """Look at a scene.
 
@@ -72,8 +71,6 @@ def study(
         reasons: why voxels are not to be believed, ``(band, row, col)``.
         knowledge: the release, or None.
         left_out: parts of the integrator that are left out.
-        relatives: samples of other cubes of the same sensor, to learn the scene's statistics with.
-        companion: what other cubes of the same place say, or None.
         infer_opaque: repair opaque and noisy bands too.
         seed: of the samples.
 
@@ -89,11 +86,10 @@ def study(
     noise = noise_per_band(cube, reasons, axis, unit)
     rng = np.random.default_rng(seed)
     sample = view_of(cube, reasons, axis, _some(rng, np.flatnonzero(worth), SAMPLE), unit)
-    pooled = _pooled(sample, relatives)
     bands_hit = np.asarray((~usable[:, worth]).any(axis=1))[axis.order]
-    # A band that no pixel of the pool shows is nothing that statistics could say: then the fit is spared.
-    is_shown = bool((bands_hit & (pooled.usable.sum(0) >= low_rank.FEWEST_SEEN)).any())
-    model = low_rank.fit(pooled, noise) if is_shown else None
+    # A band that no pixel of the sample shows is nothing that statistics could say: then the fit is spared.
+    is_shown = bool((bands_hit & (sample.usable.sum(0) >= low_rank.FEWEST_SEEN)).any())
+    model = low_rank.fit(sample, noise) if is_shown else None
     everywhere = bands_hit if model is None else bands_hit & ~model.known
     groups = group_pixels(sample, sample.usable.mean(0) > 0.9, seed=seed) if len(sample.pixels) else PixelGroups(
         np.zeros((1, axis.count)), np.ones(axis.count, bool)
@@ -111,10 +107,10 @@ def study(
     struck = np.flatnonzero((~usable[axis.order][~everywhere]).any(0) & worth) if damaged.size else damaged
     looked = np.union1d(_some(rng, struck, JUDGED_STRUCK), _some(rng, damaged, JUDGED_SHARED)).astype(np.int64)
     judged = view_of(cube, reasons, axis, looked, unit)
-    proposals = propose(sources, judged, None if companion is None else companion(judged))
+    proposals = propose(sources, judged)
     context = None
     if damaged.size:
-        evidence = gather(sources, sample, means, library, noise, companion)
+        evidence = gather(sources, sample, means, library, noise)
         context = build(
             judged, groups.of(judged), proposals, sources, evidence, noise, knowledge, len(groups.centres)
         )
@@ -122,7 +118,7 @@ def study(
 
 
 def sample_of(cube: Cube, reasons: NDArray[np.uint8], seed: int = 0) -> View:
-    """A seeded sample of a cube's pixels, for the statistics of its relatives."""
+    """A seeded sample of a cube's pixels, for the statistics that its companions need."""
     axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
     seen = np.isin(reasons.reshape(axis.count, -1), ACCEPTED).sum(0)
     pixels = np.flatnonzero(repairable(seen, axis.count))
@@ -132,28 +128,6 @@ def sample_of(cube: Cube, reasons: NDArray[np.uint8], seed: int = 0) -> View:
 def _some(rng: np.random.Generator, pixels: NDArray[np.intp], count: int) -> NDArray[np.int64]:
     chosen = pixels if pixels.size <= count else rng.choice(pixels, count, replace=False)
     return np.sort(chosen).astype(np.int64)
-
-
-def _pooled(sample: View, relatives: Sequence[View]) -> View:
-    if not relatives:
-        return sample
-    views = [sample, *(_matched(view, sample) for view in relatives)]
-    return replace(
-        sample, pixels=np.concatenate([view.pixels for view in views]),
-        values=np.concatenate([view.values for view in views]), usable=np.concatenate([view.usable for view in views]),
-    )
-
-
-def _matched(view: View, sample: View) -> View:
-    # Another hour's light is a smooth gain: the ratio of the mean spectra, by a low polynomial along the bands.
-    both = (view.usable.mean(0) > 0.5) & (sample.usable.mean(0) > 0.5)
-    if both.sum() < 8:
-        return view
-    mean = [(v.values * v.usable).sum(0) / np.maximum(v.usable.sum(0), 1) for v in (sample, view)]
-    ratio = np.log(np.maximum(mean[0][both], 1e-3) / np.maximum(mean[1][both], 1e-3))
-    x = np.linspace(-1, 1, view.axis.count)
-    gain = np.exp(np.polynomial.Polynomial.fit(x[both], ratio, 3, domain=(-1, 1))(x))
-    return replace(view, values=(view.values * gain).astype(np.float32))
 
 
 def _spectra_to_read(
