@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from palimpsest.restoration.integrator import Integrator
 
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
-EPOCHS = 14
+EPOCHS = 28
+MEMBERS = 3
 MADE = 221
 REAL_EACH = 30
 LEARNING_RATE = 2e-3
@@ -56,12 +57,14 @@ class Settings:
         made: number of made examples.
         real_each: examples of each recorded scene.
         epochs: passes over the examples.
+        members: networks that are asked together; they differ by the seed of their weights and order alone.
         seed: of examples, weights and order.
     """
 
     made: int = MADE
     real_each: int = REAL_EACH
     epochs: int = EPOCHS
+    members: int = MEMBERS
     seed: int = 0
 
 
@@ -117,9 +120,13 @@ def learn(
     """
     from safetensors.torch import save
 
+    from palimpsest.restoration.integrator import Integrator
+
     started = time.perf_counter()
     parts = split(examples)
-    network = fit(parts["train"], settings, note)
+    seeds = range(settings.seed, settings.seed + settings.members)
+    single = [fit(parts["train"], replace(settings, seed=seed), note) for seed in seeds]
+    network = Integrator.of(single)
     calibrate(network, parts["calibrate"])
     card: dict[str, object] = {
         "release": release, "model": network.digest, "settings": asdict(settings),
@@ -129,6 +136,7 @@ def learn(
         },
         "split": {name: sorted({example.scene for example in part}) for name, part in parts.items()},
         "measured": {name: measure(network, part) for name, part in parts.items() if name != "train"},
+        "alone": [measure(one, parts["test"]) for one in single],
         "seconds": round(time.perf_counter() - started, 1),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +160,7 @@ def split(examples: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def fit(examples: Sequence[Example], settings: Settings, note: Callable[[str], None]) -> Integrator:
-    """A network fitted to the examples; deterministic."""
+    """An integrator of one network fitted to the examples; deterministic."""
     import torch
 
     from palimpsest.restoration.integrator import Integrator

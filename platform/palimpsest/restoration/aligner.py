@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from palimpsest.restoration.sources import KRIGING, LINEAR, LOW_RANK, PCHIP
 
-MOST_CORRECTION = 1.2
+MOST_CORRECTION = 4.0
 MOST_LOG_TRUST = 1.2
 MOST_HABIT = 0.5
 LEAST_TRUST = 1.5  # in trials made in the damaged band itself

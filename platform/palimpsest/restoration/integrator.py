@@ -21,7 +21,7 @@ from palimpsest.restoration.correlation_encoder import CorrelationEncoder
 from palimpsest.restoration.graph_processor import Embedding, GraphProcessor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from palimpsest.restoration.context import Context
@@ -43,20 +43,18 @@ class Judgement:
     log_error: Tensor
 
 
-class Integrator(nn.Module):
-    """Whom to believe, and how far."""
+class Member(nn.Module):
+    """One network of the integrator: encoder, graph processor, aligner, confidence."""
 
-    def __init__(self, width: int = WIDTH) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.encoder = CorrelationEncoder(width)
         self.processor = GraphProcessor(width)
         self.aligner = Aligner(width)
         self.confidence = Confidence(width)
-        self.register_buffer("conformal", torch.full((BAND_GROUPS, KINDS), 2.0))
-        self.register_buffer("conformal_plain", torch.full((BAND_GROUPS, KINDS), 2.0))
 
-    def forward(self, context: Context, *, edges: bool = True, left_out: Collection[str] = ()) -> Judgement:
-        """The judgement of a context; parts may be left out by name (see :data:`PARTS`) to see what they are worth."""
+    def forward(self, context: Context, *, edges: bool, left_out: Collection[str]) -> Judgement:
+        """What this network alone says of a context; arguments as of :class:`Integrator`."""
         latent = self.encoder(torch.from_numpy(context.group), torch.from_numpy(context.group_scene))
         embedding = self.processor(context, latent, edges=edges)
         if "graph_processor" in left_out:
@@ -71,6 +69,39 @@ class Integrator(nn.Module):
         else:
             expected = self.confidence(embedding.cell, embedding.candidate, log_error, weights.detach())
         return Judgement(weights, expected)
+
+
+class Integrator(nn.Module):
+    """Whom to believe, and how far: several networks that differ by the seed of their training, asked together.
+
+    Where the examples of training decide a case, they agree; where they do not, each has its own habit, and the mean of
+    the habits does less harm than any one of them.
+
+    Args:
+        width: of the embeddings.
+        members: how many networks.
+
+    Source: Lakshminarayanan, Pritzel and Blundell 2017, NeurIPS (deep ensembles).
+    """
+
+    def __init__(self, width: int = WIDTH, members: int = 1) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(Member(width) for _ in range(members))
+        self.register_buffer("conformal", torch.full((BAND_GROUPS, KINDS), 2.0))
+        self.register_buffer("conformal_plain", torch.full((BAND_GROUPS, KINDS), 2.0))
+
+    @classmethod
+    def of(cls, single: Sequence[Integrator]) -> Integrator:
+        """The integrator that asks all members of several; their intervals are to be calibrated anew."""
+        joined = cls(members=0)
+        joined.members = nn.ModuleList(member for one in single for member in one.members)
+        return joined.eval()
+
+    def forward(self, context: Context, *, edges: bool = True, left_out: Collection[str] = ()) -> Judgement:
+        """The judgement of a context; parts may be left out by name (see :data:`PARTS`) to see what they are worth."""
+        said = [member(context, edges=edges, left_out=left_out) for member in self.members]
+        weights = torch.stack([one.weights for one in said]).mean(0)
+        return Judgement(weights, torch.stack([one.log_error for one in said]).mean(0))
 
     @property
     def digest(self) -> str:
@@ -111,9 +142,11 @@ def load(weights: str | Path | None = None) -> Integrator:
         content = Path(weights).read_bytes() if Path(weights).is_file() else None
     if content is None:
         raise ModelMissing("weights of the integrator are not installed", where=weights or "packaged weights")
-    network = Integrator()
     try:
-        network.load_state_dict(load_tensors(content))
+        tensors = load_tensors(content)
+        counted = {name.split(".")[1] for name in tensors if name.startswith("members.")}
+        network = Integrator(members=len(counted))
+        network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise ModelMissing(
             "not the weights of this integrator", where=weights or "packaged weights", got=str(error)[:120]
