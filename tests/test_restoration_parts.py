@@ -16,14 +16,13 @@ from palimpsest.restoration import low_rank
 from palimpsest.restoration.aligner import Aligner, equal_weights
 from palimpsest.restoration.confidence import Confidence, defect_kind
 from palimpsest.restoration.correlation_encoder import CorrelationEncoder
-from palimpsest.restoration.evidence import runs_of
 from palimpsest.restoration.illumination import fit_gain, shapes
 from palimpsest.restoration.integrator import check_parts, load
 from palimpsest.restoration.interpolation import linear, pchip
 from palimpsest.restoration.organiser import group_pixels, is_one_place, organise
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.semantic_mapper import library_for, read_scene
-from palimpsest.restoration.sources import LIBRARY_RESIDUAL, LOW_RANK, SOURCES
+from palimpsest.restoration.sources import LIBRARY_RESIDUAL, LOW_RANK, SOURCES, runs_of
 from palimpsest.restoration.study import study
 from palimpsest.restoration.unmixing import unmix
 from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of

@@ -209,6 +209,7 @@ def _loss_of(example: Example, weights: Tensor, log_error: Tensor) -> Tensor:
     squared = (mixed**2 * valid).sum(1) / number  # (cell,)
     alone = ((errors**2) * valid[:, None]).sum(2) / number[:, None]  # (cell, source)
     spoken = torch.from_numpy(example.context.speaks)[seen].all(0)
+    spoken[[LINEAR, PCHIP]] = True  # silent where a blend holds them, and the measure all the same
     case = torch.log((squared * share).sum() + _FLOOR)
     whole = torch.log((alone * share[:, None]).sum(0) + _FLOOR)
     cell = torch.log(squared + _FLOOR)
@@ -257,8 +258,8 @@ def measure(network: Integrator, examples: Sequence[Example]) -> dict[str, objec
         alone = [
             float((example.errors[:, s][example.valid] ** 2 * weight).sum()) + _TINY for s in range(len(SOURCES))
         ]
-        singles = [value for s, value in enumerate(alone) if example.context.speaks[:, s].all()]
         plain = min(alone[LINEAR], alone[PCHIP])
+        singles = [plain, *(value for s, value in enumerate(alone) if example.context.speaks[:, s].all())]
         own = float((mixed[example.valid] ** 2 * weight).sum()) + _TINY
         gains.append(float(10 * np.log10(plain / own)))
         best.append(float(10 * np.log10(min(singles) / own)))

@@ -56,7 +56,7 @@ SOURCE_LABELS = {
     "damage": "what was taken away because it could not be believed",
     "interpolation.linear": "the pixel's own neighbouring bands, linearly",
     "interpolation.pchip": "the pixel's own neighbouring bands, shape-preserving",
-    "interpolation.kriging": "the pixel's mean level, bent towards its usable bands",
+    "interpolation.kriging": "the pixel's usable bands, carried into the gap by kriging",
     "correlation.low_rank": "other pixels of the scene, through their common spectra",
     "correlation.group": "other cubes of the group",
     "correlation.denoise": "the scene's own factors and similar places, with the noise taken off",

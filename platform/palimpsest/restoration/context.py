@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.evidence import Evidence, Run, runs_of
 from palimpsest.restoration.sources import (
     FLAT_READING,
     KNOWLEDGE,
@@ -25,13 +24,16 @@ from palimpsest.restoration.sources import (
     PCHIP,
     SOURCES,
     Proposals,
+    Run,
     Sources,
+    runs_of,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.evidence import Evidence
     from palimpsest.restoration.semantic_mapper import Reading
     from palimpsest.restoration.view import View
 

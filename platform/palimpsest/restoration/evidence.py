@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.semantic_mapper import narrowed, read_scene
-from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, SOURCES, Sources, propose
+from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, SOURCES, Run, Sources, propose, runs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from palimpsest.restoration.kernel_blend import KernelBlend
     from palimpsest.restoration.semantic_mapper import Library
     from palimpsest.restoration.view import View
 
@@ -33,20 +35,12 @@ _LEAST_SHARE = 0.03  # of a trial's error that is never explained by the noise o
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A contiguous run of bands that no pixel shows, ``first <= band < last`` in ascending order."""
-
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """Mean squared errors in trials.
 
     Args:
         error: per source and band, ``(source, band)``; NaN where nothing was tried. Bands of a shared run hold the mean
-            over the run's trials.
+            over the run's trials, those of a short run the geometric mean over trials further out too.
         noise: mean squared noise of the bands that the trials were judged by, ``(band,)``.
         along: squared errors of those who look along the spectrum alone (:data:`ALONG`), in trials further out too,
             geometric mean over the places, ``(source, band)``; NaN where nothing was tried. They cost little, so that
@@ -56,12 +50,6 @@ class Evidence:
     error: NDArray[np.float64]
     noise: NDArray[np.float64]
     along: NDArray[np.float64]
-
-
-def runs_of(everywhere: NDArray[np.bool_]) -> list[Run]:
-    """The contiguous runs of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], everywhere, [False]]).astype(np.int8)))
-    return [Run(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def gather(
@@ -94,23 +82,29 @@ def gather(
                 hidden[place] = True
         if not hidden.any():
             continue
-        # Reading the library again is dear: it is asked right beside the gap alone.
-        blind = _without(sources, library if step == 0 else None, means, hidden)
+        # Reading the library again is dear: about a wide gap it is asked right beside it alone.
+        blind = _without(sources, library if step == 0 or sources.blends else None, means, hidden, {
+            Run(place.start, place.stop): sources.blends[run]
+            for run, place in places.items() if place is not None and run in sources.blends
+        })
         squared, counted = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)))
         for run, place in places.items():
             if place is not None:
                 found = _mean_error(squared[:, place], counted[:, place], tried_noise[place])
                 alone[run].append(found)
-                everyone[run] += [found] if step == 0 else []
+                everyone[run] += [found] if step == 0 or run in sources.blends else []
     along = np.full((len(SOURCES), bands), np.nan)
     for run in runs:
         inside = slice(run.first, run.last)
+        if run in sources.blends:
+            if everyone[run]:
+                error[:, inside] = _typical(everyone[run])[:, None]
+            along[list(ALONG), inside] = sources.blends[run].error[:, None]
+            continue
         if everyone[run]:
             error[:, inside] = _nanmean(everyone[run])[:, None]
         if alone[run]:
-            # The geometric mean: one rough place must not outvote all others.
-            typical = np.exp(_nanmean([np.log(row + _TINY) for row in alone[run]]))
-            along[list(ALONG), inside] = typical[list(ALONG), None]
+            along[list(ALONG), inside] = _typical(alone[run])[list(ALONG), None]
     for source in ALONG:
         ratio = along[source] / along[LINEAR]
         error[source] = np.where(np.isfinite(ratio * error[LINEAR]), ratio * error[LINEAR], error[source])
@@ -159,7 +153,8 @@ def _trial(
 
 
 def _without(
-    sources: Sources, library: Library | None, means: NDArray[np.float64], hidden: NDArray[np.bool_]
+    sources: Sources, library: Library | None, means: NDArray[np.float64], hidden: NDArray[np.bool_],
+    blends: Mapping[Run, KernelBlend],
 ) -> Sources:
     everywhere = sources.everywhere | hidden
     flat, lit = sources.flat, sources.lit
@@ -169,7 +164,7 @@ def _without(
         flat = None if flat is None else read_scene(library, means, ~everywhere, lit=False)
         lit = None if lit is None else read_scene(library, means, ~everywhere, lit=True)
     # A trial of a shared gap asks what can be said without any pixel that shows it.
-    return Sources(everywhere, None, flat, lit)
+    return Sources(everywhere, None, flat, lit, {**sources.blends, **blends})
 
 
 def _beside(run: Run, side: int, everywhere: NDArray[np.bool_], step: int) -> slice | None:
@@ -182,6 +177,11 @@ def _beside(run: Run, side: int, everywhere: NDArray[np.bool_], step: int) -> sl
         first = min(max(first, 0), bands - width)
     place = slice(first, first + width)
     return None if first < 0 or place.stop > bands or everywhere[place].any() else place
+
+
+def _typical(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The geometric mean: one rough place must not outvote all others."""
+    return np.exp(_nanmean([np.log(row + _TINY) for row in rows]))
 
 
 def _nanmean(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ SENTENCES = {
     "damage": "The stored value here is no measurement (dead, missing, saturated or masked): it counts for nothing.",
     "interpolation.linear": "A straight line between this pixel's nearest usable bands.",
     "interpolation.pchip": "A monotone cubic through this pixel's usable bands.",
-    "interpolation.kriging": "This pixel's mean level, bent towards its usable bands the nearer they are.",
+    "interpolation.kriging": "This pixel's usable bands, carried into the gap by kriging.",
     "correlation.low_rank": "What the scene's other pixels show in this band when their other bands look like this.",
     "correlation.group": "What other cubes of the same place show here, brought to this cube's light.",
     "correlation.denoise": "What the scene's own factors and its similar places show here once the noise is taken off; "

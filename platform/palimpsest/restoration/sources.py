@@ -6,7 +6,7 @@ speak about a voxel say so instead of guessing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +15,11 @@ from palimpsest.restoration.interpolation import linear, pchip
 from palimpsest.restoration.kriging import FADE_NM, SPAN_NM, carry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from palimpsest.restoration.kernel_blend import KernelBlend
     from palimpsest.restoration.low_rank import LowRank
     from palimpsest.restoration.semantic_mapper import Reading
     from palimpsest.restoration.view import View
@@ -35,6 +38,25 @@ _MOST = 4.0  # candidates beyond four times 'bright' are broken fits, not propos
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """A contiguous run of bands that no pixel shows, ``first <= band < last`` in ascending order."""
+
+    first: int
+    last: int
+
+    @property
+    def bands(self) -> NDArray[np.intp]:
+        """The bands of the run, ascending."""
+        return np.arange(self.first, self.last)
+
+
+def runs_of(everywhere: NDArray[np.bool_]) -> list[Run]:
+    """The contiguous runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], everywhere, [False]]).astype(np.int8)))
+    return [Run(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """What was fitted to a scene.
 
@@ -43,12 +65,14 @@ class Sources:
         low_rank: the scene's own statistics, or None.
         flat: the library under flat light, or None.
         lit: the library under a fitted illumination, or None.
+        blends: how the kriging of a short run goes; it holds line and cubic, which are silent there.
     """
 
     everywhere: NDArray[np.bool_]
     low_rank: LowRank | None
     flat: Reading | None
     lit: Reading | None
+    blends: Mapping[Run, KernelBlend] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +127,11 @@ def propose(
         values[KRIGING] = level + carry(view.axis, gap, filled - level, SPAN_NM)
         # Beyond the outermost observed band there is no second rim, and the mean level is no guess.
         speaks[KRIGING] = gap & ~beyond
+        for run in runs_of(gap):
+            if run in sources.blends and not beyond[run.first]:
+                inside = slice(run.first, run.last)
+                values[KRIGING][:, inside] = sources.blends[run].fill(view.axis, filled, run.bands, gap)
+                speaks[[LINEAR, PCHIP], :, inside] = False
     for number, (reading, kinds) in enumerate(((sources.flat, FLAT_READING), (sources.lit, LIT_READING))):
         if reading is None or not is_asked:
             continue

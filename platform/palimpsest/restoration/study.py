@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration import low_rank
+from palimpsest.restoration import kernel_blend, low_rank
 from palimpsest.restoration.context import Context, build
 from palimpsest.restoration.evidence import gather
 from palimpsest.restoration.organiser import PixelGroups, group_pixels
 from palimpsest.restoration.semantic_mapper import library_for, read_scene
-from palimpsest.restoration.sources import Proposals, Sources, propose
+from palimpsest.restoration.sources import Proposals, Sources, propose, runs_of
 from palimpsest.restoration.view import ACCEPTED, Axis, View, noise_per_band, repairable, to_repair, unit_of, view_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def study(
     if library is not None:
         flat = read_scene(library, means, ~everywhere, lit=False, retrieve=retrieve)
         lit = read_scene(library, means, ~everywhere, lit=True, retrieve=retrieve)
-    sources = Sources(everywhere, model, flat, lit)
+    fitted = {run: kernel_blend.fit(sample, run.bands, everywhere) for run in runs_of(everywhere)}
+    sources = Sources(everywhere, model, flat, lit, {run: blend for run, blend in fitted.items() if blend is not None})
     struck = np.flatnonzero((~usable[axis.order][~everywhere]).any(0) & worth) if damaged.size else damaged
     looked = np.union1d(_some(rng, struck, JUDGED_STRUCK), _some(rng, damaged, JUDGED_SHARED)).astype(np.int64)
     judged = view_of(cube, reasons, axis, looked, unit)

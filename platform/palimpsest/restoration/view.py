@@ -57,9 +57,9 @@ class Axis:
         centre = bands.centre_nm[order]
         steps = np.diff(centre)
         # Overlapping detectors put two bands almost at one place; their calibration differs, so that a slope between
-        # them would be noise. Half of the usual step keeps interpolation calm there.
-        floor = 0.5 * float(np.median(steps)) if steps.size else 1.0
-        along = centre[0] + np.concatenate([[0.0], np.cumsum(np.maximum(steps, max(floor, 1e-3)))])
+        # them would be noise. Steps of less than half the usual one count as usual, which keeps interpolation calm.
+        usual = max(float(np.median(steps)) if steps.size else 1.0, 1e-3)
+        along = centre[0] + np.concatenate([[0.0], np.cumsum(np.where(steps < usual / 2, usual, steps))])
         return cls(order, along, centre, None if widths is None else widths[order])
 
 
