@@ -1,4 +1,4 @@
-"""``palimpsest benchmark codec|restoration|groups``: measured against rivals in one run."""
+"""``palimpsest benchmark codec|restoration|groups|identification``: measured against rivals in one run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         subjects.add_parser("groups", help="made cubes of one place restored together, against each alone")
     )
     _configure_codec(subjects.add_parser("codec", help="the codec against its rivals: claims, tables, pictures"))
+    _configure_identification(
+        subjects.add_parser("identification", help="names and time against the outside judge of the expert rules")
+    )
     restoration = subjects.add_parser("restoration", help="defects repaired, against interpolation and rivals")
     restoration.add_argument("--scenes", type=Path, required=True, help="folder of ENVI cubes")
     restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
@@ -48,6 +51,14 @@ def _configure_codec(codec: argparse.ArgumentParser) -> None:
     add_json(codec)
 
 
+def _configure_identification(identification: argparse.ArgumentParser) -> None:
+    identification.add_argument("--scenes", type=Path, nargs="+", required=True, help="folders of ENVI cubes, or cubes")
+    identification.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
+    identification.add_argument("--made", action="store_true", help="also made scenes")
+    identification.add_argument("--out", type=Path, help="write every scene as a JSON line")
+    add_json(identification)
+
+
 def _configure_groups(groups: argparse.ArgumentParser) -> None:
     groups.add_argument("--kinds", nargs="*", default=["mixed", "vegetation", "urban", "geology"], help="of places")
     groups.add_argument("--sensors", nargs="+", default=["aviris", "enmap"])
@@ -75,6 +86,12 @@ def run(options: argparse.Namespace) -> int:
             tables=options.tables,
         )
         table: dict[str, object] = dict(benchmark_codec.run(plan, note))
+    elif options.subject == "identification":
+        from palimpsest_pipelines import benchmark_identification
+
+        table = dict(benchmark_identification.run(
+            places=tuple(options.scenes), only=tuple(options.only or ()), made=options.made, out=options.out, note=note,
+        ))
     elif options.subject == "groups":
         from palimpsest_pipelines import benchmark_groups
 
