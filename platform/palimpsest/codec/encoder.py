@@ -33,7 +33,7 @@ from palimpsest.codec.sampling import (
 from palimpsest.codec.stream import HASH, pack
 from palimpsest.codec.tile import TileCoder, level_count
 from palimpsest.codec.tiling import SMALLEST_SIDE, WHOLE, allowed_workers, in_order, tile_side
-from palimpsest.codec.weighing import band_weights, gain_steps
+from palimpsest.codec.weighing import BandWeights, gain_steps, looked_at
 from palimpsest.cubes.mapped import KEPT_BYTES, forget
 from palimpsest.cubes.window import Window, tiles
 from palimpsest.errors import PromiseBroken, UsageError
@@ -81,10 +81,10 @@ class Encoder:
         self.model = load_model(settings.model, settings.trained_levels)
         levels = level_count(min(rows, self.side), min(cols, self.side))
         self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
-        self.weights = np.ones(bands) if self.importance is None else band_weights(self.importance)
         bound = settings.max_error if settings.mode == "bound" else None
         self.sampling = sampling_of(cube, _largest(cube, self._strips()), bound)
         self.statistics = spectral.gather(self._spectra(), bands)
+        self.weights = BandWeights.of(self.importance, self.statistics, map(self.samples, looked_at(rows, cols)))
 
     def _spectra(self) -> Iterator[NDArray[np.float64]]:
         """Complete usable spectra strip by strip, ``(n, band)``; filled ones where none is complete."""
@@ -145,12 +145,12 @@ class Encoder:
             step: in weighted integer units.
             exact: add the exact layer with this bound, in integer units (stored bits for floats at 0).
         """
-        level = spectral.fit(self.statistics, self.weights, step)
+        level = spectral.fit(self.statistics, *self.weights.at(step))
         return self.packed(level, tuple(self._each(lambda window: self._tile(window, level, exact), self.windows)))
 
     def sized(self, step: float) -> Encoding:
         """As :meth:`encode`, of the same size, but without asking what the decoder would give."""
-        level = spectral.fit(self.statistics, self.weights, step)
+        level = spectral.fit(self.statistics, *self.weights.at(step))
         return self.packed(level, tuple(self._each(lambda window: self._coded(window, level)[0], self.windows)))
 
     def estimated(self, step: float) -> rate.Estimate:
@@ -158,7 +158,7 @@ class Encoder:
         every = len(self.windows) // SAMPLED_TILES
         if every < 2:
             return rate.Estimate(step, len(self.sized(step).data))
-        level = spectral.fit(self.statistics, self.weights, step)
+        level = spectral.fit(self.statistics, *self.weights.at(step))
         # Not a multiple of the tiles in a row, or all would lie in the same columns.
         chosen = [self.windows[n * len(self.windows) // SAMPLED_TILES + n % every] for n in range(SAMPLED_TILES)]
         coded = tuple(self._each(lambda window: self._coded(window, level)[0], chosen))
@@ -210,7 +210,7 @@ class Encoder:
     def _first_step(self, bpppc: float) -> float:
         if self.statistics.count == 0:
             return 1.0
-        return rate.first_step(self.statistics.covariance * np.outer(self.weights, self.weights), bpppc)
+        return rate.first_step(self.statistics.covariance * np.outer(self.weights.asked, self.weights.asked), bpppc)
 
     def _tile(self, window: Window, level: spectral.SpectralLevel, exact: int | None) -> EncodedTile:
         tile, rebuilt = self._coded(window, level)

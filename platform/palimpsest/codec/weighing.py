@@ -1,17 +1,35 @@
-"""An importance map as the codec uses it: one weight a band for the spectral level, one gain a block for the rest."""
+"""An importance map as the codec uses it: one weight a band for the spectral level, one gain a block for the rest.
+
+What hangs on a band is no reason to keep its noise: a weight stops where the error that it asks for would be finer than
+that, and the bits go to the other bands.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palimpsest.codec.quantiser import BLOCK, GAIN_STEPS, NEUTRAL
+from palimpsest.cubes.window import tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
+    from palimpsest.codec.spectral import Statistics
     from palimpsest.cubes import ImportanceMap, Window
+
+    Block = tuple[NDArray[np.int64], NDArray[np.bool_]]
+
+NOISE_KEPT = 1.0  # of a band's noise, the least error that importance may ask for
+HOLD = 0.9  # power: below 1, so that a finer step is felt everywhere in the end and every rate can be reached
+FEWEST_PIXELS = 5  # a band, to tell noise from what is merely rare
+MOST_ALIKE = 0.08  # correlation of neighbours in what the other bands leave, from which it is no noise at all
+NOISE_SIDE, NOISE_BLOCKS = 48, 16  # pixels aside, and about how many windows of them
+_RIDGE = 1e-10
 
 
 def band_weights(importance: ImportanceMap) -> NDArray[np.float64]:
@@ -20,6 +38,92 @@ def band_weights(importance: ImportanceMap) -> NDArray[np.float64]:
     mean_square = (importance.profiles**2 * counts[:, None]).sum(axis=0) / counts.sum()
     weights: NDArray[np.float64] = np.sqrt(mean_square / mean_square.mean())
     return weights
+
+
+@dataclass(frozen=True, slots=True)
+class BandWeights:
+    """What an error in a band weighs, and where its own noise begins.
+
+    Args:
+        asked: weights by importance alone, ``(band,)``, mean square 1.
+        noise: standard deviation of each band's noise, integer units, ``(band,)``; 0 where none is certain.
+    """
+
+    asked: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, importance: ImportanceMap | None, statistics: Statistics, blocks: Iterable[Block]
+    ) -> BandWeights:
+        """Of a map, None being uniform; ``blocks`` are looked at only where something is weighed."""
+        bands = len(statistics.mean)
+        if importance is None:
+            return cls(np.ones(bands), np.zeros(bands))
+        return cls(band_weights(importance), band_noise(statistics, blocks))
+
+    def at(self, step: float) -> tuple[NDArray[np.float64], float]:
+        """Weights that ask for hardly finer an error than a band's noise.
+
+        Args:
+            step: of the quantiser, weighted units; its error is uniform, so a band's is ``step / sqrt(12) / weight``.
+
+        Returns:
+            Weights, ``(band,)``, and the step; both times one factor, so that small weights are sent well.
+        """
+        with np.errstate(divide="ignore"):
+            reached = step / (np.sqrt(12) * NOISE_KEPT * self.noise) / self.asked
+        if (reached >= 1).all():
+            return self.asked, step
+        held = self.asked * np.minimum(reached, 1.0) ** HOLD
+        factor = 1 / float(np.sqrt((held**2).mean()))
+        return held * factor, step * factor
+
+
+def looked_at(rows: int, cols: int) -> list[Window]:
+    """Small windows spread over a cube: what noise is told by."""
+    places = list(tiles(rows, cols, NOISE_SIDE))
+    return places[:: max(1, len(places) // NOISE_BLOCKS)]
+
+
+def band_noise(statistics: Statistics, blocks: Iterable[Block]) -> NDArray[np.float64]:
+    """Standard deviation of what is noise in each band for certain, integer units, ``(band,)``.
+
+    That is what neither the other bands nor the neighbouring pixels know of: a band's regression on the others leaves
+    its noise and what it alone says of the ground, and the ground goes on next door. 0 where pixels are too few.
+
+    Args:
+        statistics: of all usable spectra.
+        blocks: pieces of the cube and which of their voxels are void, each ``(band, row, col)``.
+
+    Source of the regression: Bioucas-Dias, Nascimento 2008, IEEE TGRS 46, 2435-2445, section II-A.
+    """
+    bands = len(statistics.mean)
+    noise = np.zeros(bands)
+    spread = np.sqrt(np.diag(statistics.covariance))
+    alive = np.flatnonzero(spread > 0)
+    if statistics.count < FEWEST_PIXELS * bands or alive.size < 2:
+        return noise
+    spread = spread[alive]
+    scaled = statistics.covariance[np.ix_(alive, alive)] / np.outer(spread, spread)
+    inverse = np.linalg.inv(scaled + _RIDGE * np.eye(alive.size))
+    square, beside, pairs = np.zeros(alive.size), np.zeros(alive.size), 0
+    for values, void in blocks:
+        complete = ~void[alive].any(axis=0)
+        centred = (values[alive].reshape(alive.size, -1) - statistics.mean[alive, None]) / spread[:, None]
+        left = (inverse @ centred).reshape(alive.size, *complete.shape) * complete
+        for one, other in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):
+            both = complete[one] & complete[other]
+            beside += (left[:, *one] * left[:, *other]).sum(axis=(1, 2))
+            square += ((left[:, *one] ** 2 + left[:, *other] ** 2) / 2 * both).sum(axis=(1, 2))
+            pairs += int(both.sum())
+    if pairs < FEWEST_PIXELS * bands:
+        return noise
+    alike = beside / np.maximum(square, 1e-300)
+    freedom = statistics.count / (statistics.count - alive.size)
+    certain = np.clip(1 - alike / MOST_ALIKE, 0, 1)
+    noise[alive] = spread * np.sqrt(np.clip(freedom / np.diag(inverse), 0, 1)) * certain
+    return noise
 
 
 def gain_steps(importance: ImportanceMap, window: Window) -> NDArray[np.uint8] | None:
