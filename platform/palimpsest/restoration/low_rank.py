@@ -1,14 +1,16 @@
 """What the scene's other pixels say: factor analysis under a mask, ``y = mean + loadings z + noise``.
 
 Each band has its own noise, so that the posterior mean is the spectral Wiener filter of the scene and fills missing
-voxels of bands that other pixels have. Fitted by expectation maximisation on a seeded sample of pixels.
+voxels of bands that other pixels have. Fitted by expectation maximisation on a seeded sample of pixels; a scene's own
+model also hears what its prediction left over in the neighbours (:mod:`~palimpsest.restoration.surroundings`).
 
-Source: Rubin and Thayer 1982, Psychometrika 47, 69-76; with missing values as in Ghahramani and Jordan 1994.
+Source: Rubin and Thayer 1982, Psychometrika 47, 69-76; with missing values as in Ghahramani and Jordan 1994; steps
+lengthened as in Salakhutdinov and Roweis 2003, ICML; factors of pure noise after Baik, Ben Arous and Peche 2005.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +18,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from palimpsest.restoration.surroundings import Surroundings
     from palimpsest.restoration.view import View
 
 FACTORS = 20
 ITERATIONS = 24
+SCENE_FACTORS = 40  # of a scene's own model: damage that is spread over all bands needs more than a search does
+SCENE_ITERATIONS, SETTLING = 8, 4
+PIXELS_A_FACTOR = 50
+WEAKEST = 2.0  # times the power at which pure noise shows a factor
+LENGTHENED = 1.6  # of a step of expectation maximisation; below two it leads to the same place
 FEWEST_SEEN = 30
 CHUNK = 2048
 _SMALLEST_VARIANCE = 1e-9
@@ -35,34 +43,30 @@ class LowRank:
         loadings: ``(band, factor)``.
         noise: variance of each band, ``(band,)``.
         seen: sample pixels that showed each band, ``(band,)``; a band is known from :data:`FEWEST_SEEN` on.
+        around: what the neighbours add to a prediction, or None: then a pixel is told by its own bands alone.
     """
 
     mean: NDArray[np.float64]
     loadings: NDArray[np.float64]
     noise: NDArray[np.float64]
     seen: NDArray[np.int64]
+    around: Surroundings | None = None
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Bands that the model can speak about, ``(band,)``."""
         return self.seen >= FEWEST_SEEN
 
-    def latent(self, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Posterior mean ``(pixel, factor)`` and covariance ``(pixel, factor, factor)`` of the factors."""
-        return _posterior(self, view.values.astype(np.float64), (view.usable & self.known).astype(np.float64))
-
     def predict(self, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Posterior mean and standard deviation of every voxel, both ``(pixel, band)``."""
         mean = np.empty(view.values.shape, np.float32)
         spread = np.empty(view.values.shape, np.float32)
-        bands, factors = self.loadings.shape
-        outer = (self.loadings[:, :, None] * self.loadings[:, None, :]).reshape(bands, factors * factors)
-        for start in range(0, len(mean), CHUNK):
-            part = slice(start, start + CHUNK)
-            z, covariance = self.latent(view.rows(np.arange(len(mean))[part]))
-            mean[part] = self.mean + z @ self.loadings.T
-            variance = covariance.reshape(len(z), -1) @ outer.T
-            spread[part] = np.sqrt(np.maximum(variance, 0.0))
+        for part in _parts(len(mean)):
+            here = _posterior(self, view.values[part], view.usable[part] & self.known)
+            mean[part] = self.mean + here.z @ self.loadings.T
+            spread[part] = np.sqrt(np.maximum(here.doubt(self), 0.0))
+        if self.around is not None:
+            mean += self.around.left_over(self, view.pixels)
         return mean, spread
 
 
@@ -80,23 +84,63 @@ def fit(view: View, noise: NDArray[np.float64], factors: int = FACTORS, iteratio
 
 def fit_table(
     values: NDArray[np.float32], trusted: NDArray[np.bool_], noise: NDArray[np.float64], factors: int = FACTORS,
-    iterations: int = ITERATIONS,
+    iterations: int = ITERATIONS, *, lengthened: float = 1.0,
 ) -> LowRank | None:
-    """The model of the trusted voxels of ``values``, both ``(pixel, band)``; else as :func:`fit`."""
-    y, m = values.astype(np.float64), trusted.astype(np.float64)
+    """The model of the trusted voxels of ``values``, both ``(pixel, band)``; else as :func:`fit`.
+
+    Args:
+        values: scaled.
+        trusted: the same shape.
+        noise: as for ``fit``.
+        factors: at most this many.
+        iterations: of expectation maximisation.
+        lengthened: of each step but the last; 1 is the plain algorithm.
+    """
     seen = trusted.sum(0)
     known = seen >= FEWEST_SEEN
-    k = min(factors, int(known.sum()) // 3, len(y) // 6)
+    k = min(factors, int(known.sum()) // 3, len(values) // 6)
     if k < 1:
         return None
-    m = m * known
-    count = np.maximum(m.sum(0), 1.0)
-    mean = (y * m).sum(0) / count
+    y, m = values.astype(np.float64), trusted & known
+    count = np.maximum(m.sum(0), 1).astype(np.float64)
+    mean = np.where(m, y, 0.0).sum(0) / count
     psi = np.maximum(noise**2, _SMALLEST_VARIANCE)
-    model = LowRank(mean, _first_loadings((y - mean) * m, m, psi, known, k), psi, seen)
-    for _ in range(iterations):
+    model = LowRank(mean, _first_loadings(np.where(m, y - mean, 0.0), m, psi, known, k), psi, seen)
+    for step in range(iterations):
+        better = _step(model, y, m, count)
+        model = better if step + 1 == iterations else _further(model, better, lengthened)
+    return model
+
+
+def fit_pruned(
+    values: NDArray[np.float32], trusted: NDArray[np.bool_], noise: NDArray[np.float64], factors: int
+) -> LowRank | None:
+    """As :func:`fit_table`, but keeps only factors that are stronger than noise alone would make them.
+
+    A rich scene with little noise keeps all; in a noisy one the others would carry noise from band to band.
+    """
+    model = fit_table(values, trusted, noise, factors, SCENE_ITERATIONS, lengthened=LENGTHENED)
+    if model is None:
+        return None
+    m = trusted & model.known
+    sigma = np.sqrt(model.noise)[:, None]
+    basis, strength, _ = np.linalg.svd(model.loadings / sigma, full_matrices=False)
+    number = max(1.0, float(m.sum()) / max(1, int(model.known.sum())))
+    edge = (1 + np.sqrt(int(model.known.sum()) / number)) ** 2 - 1
+    kept = max(1, int((strength**2 > WEAKEST * edge).sum()))
+    model = replace(model, loadings=basis[:, :kept] * strength[:kept] * sigma)
+    y, count = values.astype(np.float64), np.maximum(m.sum(0), 1).astype(np.float64)
+    for _ in range(SETTLING):
         model = _step(model, y, m, count)
     return model
+
+
+def _further(model: LowRank, better: LowRank, length: float) -> LowRank:
+    """The step from a model to a better one, taken ``length`` times as far; variances along their logarithm."""
+    if length == 1.0:
+        return better
+    noise = np.maximum(model.noise * (better.noise / model.noise) ** length, _SMALLEST_VARIANCE)
+    return replace(better, loadings=model.loadings + length * (better.loadings - model.loadings), noise=noise)
 
 
 def left_out(
@@ -112,16 +156,13 @@ def left_out(
         values: ``(pixel, band)``.
         trusted: voxels that predict, the same shape.
     """
-    bands, factors = model.loadings.shape
-    outer = (model.loadings[:, :, None] * model.loadings[:, None, :]).reshape(bands, factors * factors).T
     residual = np.empty(values.shape, np.float32)
     spread = np.empty(values.shape, np.float32)
-    for start in range(0, len(values), CHUNK):
-        part = slice(start, start + CHUNK)
+    for part in _parts(len(values)):
         own = trusted[part] & model.known
-        z, covariance = _posterior(model, values[part].astype(np.float64), own.astype(np.float64))
-        apart = np.where(model.known, values[part] - model.mean - z @ model.loadings.T, 0.0)
-        doubt = covariance.reshape(len(z), -1) @ outer
+        here = _posterior(model, values[part], own)
+        apart = np.where(model.known, values[part] - model.mean - here.z @ model.loadings.T, 0.0)
+        doubt = here.doubt(model)
         without = np.maximum(1 - doubt / model.noise, _LEAST_WITHOUT)
         residual[part] = np.where(own, apart / without, apart)
         spread[part] = np.sqrt(np.where(own, model.noise / without, model.noise + np.maximum(doubt, 0.0)))
@@ -129,9 +170,10 @@ def left_out(
 
 
 def _first_loadings(
-    centred: NDArray[np.float64], m: NDArray[np.float64], psi: NDArray[np.float64], known: NDArray[np.bool_], k: int
+    centred: NDArray[np.float64], m: NDArray[np.bool_], psi: NDArray[np.float64], known: NDArray[np.bool_], k: int
 ) -> NDArray[np.float64]:
-    covariance = centred.T @ centred / np.maximum(m.T @ m, 1.0)
+    shown = m.astype(np.float64)
+    covariance = centred.T @ centred / np.maximum(shown.T @ shown, 1.0)
     sigma = np.sqrt(psi)
     inside = np.ix_(known, known)
     values, vectors = np.linalg.eigh(covariance[inside] / sigma[known][:, None] / sigma[known][None])
@@ -141,28 +183,97 @@ def _first_loadings(
     return loadings
 
 
-def _posterior(
-    model: LowRank, y: NDArray[np.float64], m: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    bands, k = model.loadings.shape
-    weighted = model.loadings / model.noise[:, None]
-    outer = (model.loadings[:, :, None] * weighted[:, None, :]).reshape(bands, k * k)
-    precision = np.eye(k) + (m @ outer).reshape(-1, k, k)
-    covariance = np.asarray(np.linalg.inv(precision), np.float64)
-    z = np.einsum("pij,pj->pi", covariance, ((y - model.mean) * m) @ weighted)
-    return z, covariance
+@dataclass(frozen=True, slots=True)
+class _Posterior:
+    """Factors of some pixels, ``(pixel, factor)``; covariances are shared by pixels that miss the same bands.
+
+    Args:
+        z: posterior means.
+        struck: pixels that miss a known band, ascending.
+        kind: which covariance each of them has, ``(struck,)``.
+        apart: these covariances, ``(kind, factor, factor)``.
+        whole: the covariance of a pixel that misses none.
+    """
+
+    z: NDArray[np.float64]
+    struck: NDArray[np.intp]
+    kind: NDArray[np.intp]
+    apart: NDArray[np.float64]
+    whole: NDArray[np.float64]
+
+    def doubt(self, model: LowRank) -> NDArray[np.float64]:
+        """Variance of every voxel's prediction, ``(pixel, band)``."""
+        one, other, pairs = _pairs(model.loadings, model.loadings)
+        twice = np.where(one == other, 1.0, 2.0)
+        out = np.empty((len(self.z), len(pairs)))
+        out[:] = pairs @ (self.whole[one, other] * twice)
+        if self.struck.size:
+            out[self.struck] = ((self.apart[:, one, other] * twice) @ pairs.T)[self.kind]
+        return out
 
 
-def _step(model: LowRank, y: NDArray[np.float64], m: NDArray[np.float64], count: NDArray[np.float64]) -> LowRank:
+def _parts(count: int) -> list[slice]:
+    return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+
+
+def _pairs(
+    left: NDArray[np.float64], right: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Products of each two columns, each pair once, ``(row, pair)``, and which two: half of a symmetric matrix."""
+    one, other = np.triu_indices(left.shape[1])
+    return one, other, left[:, one] * right[:, other]
+
+
+def _square(packed: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Symmetric matrices ``(..., k, k)`` from their pairs."""
+    one, other = np.triu_indices(k)
+    full = np.empty((*packed.shape[:-1], k, k))
+    full[..., one, other] = packed
+    full[..., other, one] = packed
+    return full
+
+
+def _posterior(model: LowRank, y: NDArray[np.floating], m: NDArray[np.bool_]) -> _Posterior:
+    """Factors of pixels by the voxels in ``m``, ``(pixel, band)``, False in bands that the model does not know."""
+    k = model.loadings.shape[1]
+    known = model.known
+    weighted = np.where(known[:, None], model.loadings / model.noise[:, None], 0.0)
+    _, _, pairs = _pairs(model.loadings, weighted)
+    whole = np.linalg.inv(np.eye(k) + _square(pairs[known].sum(0), k))
+    struck = np.flatnonzero((~m & known).any(1))
+    _, first, kind = np.unique(np.packbits(m[struck], axis=1), axis=0, return_index=True, return_inverse=True)
+    kind = kind.reshape(-1)
+    shown = m[struck[first]].astype(np.float64)
+    apart = np.asarray(np.linalg.inv(np.eye(k) + _square(shown @ pairs, k)), np.float64)
+    gained = np.where(m, y - model.mean, 0.0) @ weighted
+    z = gained @ whole
+    # Pixels of one kind together: a dead line is the same for all pixels under it.
+    members = np.split(struck[np.argsort(kind, kind="stable")], np.cumsum(np.bincount(kind, minlength=1))[:-1])
+    for pattern, rows in zip(apart, members[: len(apart)], strict=True):
+        z[rows] = gained[rows] @ pattern
+    return _Posterior(z, struck, kind, apart, whole)
+
+
+def _step(model: LowRank, y: NDArray[np.float64], m: NDArray[np.bool_], count: NDArray[np.float64]) -> LowRank:
     bands, k = model.loadings.shape
-    z, covariance = _posterior(model, y, m)
-    second = (covariance + z[:, :, None] * z[:, None, :]).reshape(-1, k * k)
+    seconds, yz, fitted = np.zeros((bands, k * (k + 1) // 2)), np.zeros((bands, k)), np.zeros(bands)
+    square, moved = np.zeros(bands), np.zeros((bands, k))
+    for part in _parts(len(y)):
+        here = _posterior(model, y[part], m[part])
+        centred = np.where(m[part], y[part] - model.mean, 0.0)
+        shown = m[part].astype(np.float64)
+        one, other, second = _pairs(here.z, here.z)
+        second += here.whole[one, other]
+        second[here.struck] += (here.apart[:, one, other] - here.whole[one, other])[here.kind]
+        seconds += shown.T @ second
+        yz += centred.T @ here.z
+        square += np.square(centred).sum(0)
+        fitted += centred.sum(0)
+        moved += shown.T @ here.z
     # A weak prior on the loadings: a band seen in few pixels must not fit them exactly.
-    zz = (m.T @ second).reshape(bands, k, k) + np.eye(k)
-    centred = (y - model.mean) * m
-    yz = centred.T @ z
-    loadings = np.asarray(np.linalg.solve(zz, yz[:, :, None])[..., 0], np.float64)
-    shift = ((y - model.mean - z @ loadings.T) * m).sum(0) / count
-    noise = ((centred**2).sum(0) - (loadings * yz).sum(1)) / count
+    loadings = np.asarray(np.linalg.solve(_square(seconds, k) + np.eye(k), yz[:, :, None])[..., 0], np.float64)
+    shift = (fitted - (moved * loadings).sum(1)) / count
+    # The prior's own part is no noise: left in, it would drown a quiet band's 64 dB at 53.
+    noise = (square - (loadings * yz).sum(1) - np.square(loadings).sum(1)) / count
     noise = np.where(count > 1, np.maximum(noise, _SMALLEST_VARIANCE), model.noise)
-    return LowRank(model.mean + shift, loadings, noise, model.seen)
+    return replace(model, mean=model.mean + shift, loadings=loadings, noise=noise)

@@ -17,6 +17,7 @@ from palimpsest.restoration.evidence import gather
 from palimpsest.restoration.organiser import PixelGroups, group_pixels
 from palimpsest.restoration.semantic_mapper import library_for, read_scene
 from palimpsest.restoration.sources import Proposals, Sources, propose, runs_of
+from palimpsest.restoration.surroundings import fit_scene
 from palimpsest.restoration.view import ACCEPTED, Axis, View, noise_per_band, repairable, to_repair, unit_of, view_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def study(
     bands_hit = np.asarray((~usable[:, worth]).any(axis=1))[axis.order]
     # A band that no pixel of the sample shows is nothing that statistics could say: then the fit is spared.
     is_shown = bool((bands_hit & (sample.usable.sum(0) >= low_rank.FEWEST_SEEN)).any())
-    model = low_rank.fit(sample, noise) if is_shown else None
+    model = fit_scene(cube, reasons, axis, unit, np.flatnonzero(worth), noise, seed) if is_shown else None
     everywhere = bands_hit if model is None else bands_hit & ~model.known
     groups = group_pixels(sample, sample.usable.mean(0) > 0.9, seed=seed) if len(sample.pixels) else PixelGroups(
         np.zeros((1, axis.count)), np.ones(axis.count, bool)
