@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import foresight, guess
+from palimpsest.codec import foreseen, foresight, guess
 from palimpsest.codec.planes import LARGEST_SAMPLE, ChunkDecoder, ChunkEncoder, MixerState
 from palimpsest.errors import FormatError, StreamCorrupt
 
@@ -151,3 +151,25 @@ def test_the_integer_network_follows_its_floating_point_twin():
         depth, orient, turn, k = (int(v) for v in seen[at, kind])
         ours = reference(net, seen[at, : foresight.INPUTS], depth, orient, turn, k)
         assert np.abs(np.clip(odds[at], -2047, 2047) - ours).max() < 6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_fast_form_of_the_coder_writes_the_bytes_of_the_slow_one_and_learns_the_same(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    net = any_network(seed, foreseen.UNITS, foreseen.LATER)
+    rows, cols = (int(side) for side in rng.integers(1, 20, 2))
+    sizes = 2.0 ** rng.uniform(-2, 3, (5, 1, 1)) * rng.standard_normal((5, rows, cols))
+    stack = np.rint(sizes).astype(np.int32)
+    stack[3] = 0
+    stack[4, -1, -1] = LARGEST_SAMPLE  # sums must not overflow there either
+    parents = np.rint(sizes[:, ::2, ::2] * 3).astype(np.int32)
+    found = []
+    for is_fast in (True, False):
+        if not is_fast:
+            monkeypatch.setattr(foreseen, "fits", lambda net, views: False)
+        state = MixerState.for_details(net)
+        encoder = ChunkEncoder(state, 3 * stack.size)
+        encoder.code(stack, level=2, orientation=0, parents=parents, dependent=True)
+        encoder.code(stack[:, ::-1].copy(), level=2, orientation=1, siblings=[stack], dependent=True)
+        found.append((encoder.finish(), *(part.tobytes() for part in state.parts()), state.guides.tobytes()))
+    assert found[0] == found[1]

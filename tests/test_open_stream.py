@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from palimpsest.codec import encoder as encoding
+from palimpsest.codec import rate_target
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
@@ -114,7 +115,8 @@ def test_tiles_are_small_where_rates_are_high_and_one_where_cubes_are_small():
 
 
 def test_the_rate_is_met_though_its_step_was_found_on_a_sample(monkeypatch, tmp_path):
-    monkeypatch.setattr(encoding, "SAMPLED_TILES", 4)
+    monkeypatch.setattr(rate_target, "FEWEST_TILES", 4)
+    monkeypatch.setattr(rate_target, "SAMPLED_TILES", 4)
     report = encode(made(), replace(SETTINGS["rate"], bpppc=1.3), out=tmp_path / "x.plm")
     assert report.bpppc == pytest.approx(1.3, rel=0.02)
 

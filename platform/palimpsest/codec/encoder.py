@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from palimpsest.atomic import write_bytes
-from palimpsest.codec import header, layers, rate, spectral
+from palimpsest.codec import header, layers, rate, rate_target, spectral
 from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
@@ -47,14 +47,11 @@ if TYPE_CHECKING:
     from palimpsest.codec.label_loop import Kept
     from palimpsest.cubes import Cube, ImportanceMap
 
-RATE_TOLERANCE = 0.01
-SAMPLED_TILES = 16  # on which the step is searched where a cube has many more
-FULL_ENCODINGS = 3  # of the whole cube, at most, where the sample was off
 SAMPLED_PIXELS = 1 << 20  # of a large cube, at least as many teach the spectral level
 KEEPING_BPPPC = 0.25  # sizes the tiles where labels are kept at whatever rate it takes
 BASE_BPPPC = 0.05  # of the reconstruction below the exact layer: measured best on four scenes among 0 to 0.5
 EXACT_MODES = ("bound", "lossless")
-T = TypeVar("T")
+T, K = TypeVar("T"), TypeVar("K")
 STRIP = 32  # rows that are held as 64-bit numbers at a time
 
 
@@ -146,74 +143,33 @@ class Encoder:
             exact: add the exact layer with this bound, in integer units (stored bits for floats at 0).
         """
         level = spectral.fit(self.statistics, *self.weights.at(step))
-        return self.packed(level, tuple(self._each(lambda window: self._tile(window, level, exact), self.windows)))
+        return self.packed(level, tuple(self.each(lambda window: self._tile(window, level, exact), self.windows)))
 
     def sized(self, step: float) -> Encoding:
         """As :meth:`encode`, of the same size, but without asking what the decoder would give."""
         level = spectral.fit(self.statistics, *self.weights.at(step))
-        return self.packed(level, tuple(self._each(lambda window: self._coded(window, level)[0], self.windows)))
+        return self.packed(level, tuple(self.each(lambda window: self.coded(window, level)[0], self.windows)))
 
-    def estimated(self, step: float) -> rate.Estimate:
-        """The size that :meth:`encode` would give, from some of the tiles where there are many."""
-        every = len(self.windows) // SAMPLED_TILES
-        if every < 2:
-            return rate.Estimate(step, len(self.sized(step).data))
-        level = spectral.fit(self.statistics, *self.weights.at(step))
-        # Not a multiple of the tiles in a row, or all would lie in the same columns.
-        chosen = [self.windows[n * len(self.windows) // SAMPLED_TILES + n % every] for n in range(SAMPLED_TILES)]
-        coded = tuple(self._each(lambda window: self._coded(window, level)[0], chosen))
-        found, own = len(self.packed(level, coded).data), sum(header.tile_bytes(tile) for tile in coded)
-        share = sum(window.rows * window.cols for window in chosen) / math.prod(self.cube.shape[1:])
-        return rate.Estimate(step, round(found - own + own / share))
-
-    def _each(self, work: Callable[[Window], T], windows: list[Window]) -> Iterator[T]:
+    def each(self, work: Callable[[K], T], tiles_or_windows: list[K]) -> Iterator[T]:
         """Results of every tile in order, several tiles at a time; what was read of a mapped cube is let go."""
-        read, bands = 0, self.cube.shape.bands
-        for window, result in zip(windows, in_order(work, windows, self.workers), strict=True):
+        read, largest = 0, self.windows[0]
+        for result in in_order(work, tiles_or_windows, self.workers):
             yield result
-            read += window.rows * window.cols * bands * self.cube.data.dtype.itemsize
+            read += largest.rows * largest.cols * self.cube.shape.bands * self.cube.data.dtype.itemsize
             if read > KEPT_BYTES:
                 forget(self.cube.data)
                 read = 0
 
-    def at_rate(self, bpppc: float, *, tolerance: float = RATE_TOLERANCE) -> Encoding:
-        """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached.
-
-        Raises:
-            PromiseBroken: head and spectral level alone are larger than the rate allows.
-        """
-        voxels = self.cube.shape.voxels
-        step, wanted, best = self._first_step(bpppc), bpppc, None
-        for _ in range(FULL_ENCODINGS):
-            step = rate.search(self.estimated, step, wanted, voxels, tolerance, self.cube.name).step
-            encoding = self.encode(step)
-            off = 8 * len(encoding.data) / voxels / bpppc
-            if best is None or abs(math.log(off)) < abs(math.log(best[0])):
-                best = (off, encoding)
-            if abs(math.log(best[0])) < tolerance or len(self.windows) // SAMPLED_TILES < 2:
-                break
-            wanted /= off  # what the sample said was off by this much
-        assert best is not None
-        rate.check(best[0], bpppc, tolerance, self.cube.name)
-        return best[1]
+    def at_rate(self, bpppc: float, *, tolerance: float = rate.TOLERANCE) -> Encoding:
+        """See :func:`palimpsest.codec.rate_target.at_rate`."""
+        return rate_target.at_rate(self, bpppc, tolerance)
 
     def step_near(self, bpppc: float) -> float:
-        """A step near a rate, by two cheap encodings; exactness does not matter here."""
-        step = self._first_step(bpppc)
-        for _ in range(2):
-            ratio = 8 * self.estimated(step).size / self.cube.shape.voxels / bpppc
-            if ratio < 1.5:
-                break
-            step *= min(8.0, ratio**1.5)
-        return step
-
-    def _first_step(self, bpppc: float) -> float:
-        if self.statistics.count == 0:
-            return 1.0
-        return rate.first_step(self.statistics.covariance * np.outer(self.weights.asked, self.weights.asked), bpppc)
+        """See :func:`palimpsest.codec.rate_target.step_near`."""
+        return rate_target.step_near(self, bpppc)
 
     def _tile(self, window: Window, level: spectral.SpectralLevel, exact: int | None) -> EncodedTile:
-        tile, rebuilt = self._coded(window, level)
+        tile, rebuilt = self.coded(window, level)
         decoded = np.clip(level.synthesise(rebuilt), *self.sampling.limits)
         tile = replace(tile, decoded=decoded)
         if exact is not None:
@@ -223,8 +179,16 @@ class Encoder:
             return tile
         return replace(tile, decoded=UNKNOWN, settled=self.settle(tile))
 
-    def _coded(self, window: Window, level: spectral.SpectralLevel) -> tuple[EncodedTile, NDArray[np.int32]]:
+    def coded(self, window: Window, level: spectral.SpectralLevel) -> tuple[EncodedTile, NDArray[np.int32]]:
         """A tile's spatial levels, and the component planes that the decoder will rebuild."""
+        planes, empty = self.planes(window, level)
+        gains = None if self.importance is None else gain_steps(self.importance, window)
+        code, rebuilt = self.coder.encode(smooth_over(planes, empty), level.fraction_bits, gains)
+        mask = header.pack_mask(voxel_reasons(self.cube, window))
+        return EncodedTile(window, code, mask, gains, UNKNOWN), rebuilt
+
+    def planes(self, window: Window, level: spectral.SpectralLevel) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Component planes of a tile, and which of its pixels say nothing at all."""
         planes = np.empty((level.components, window.rows, window.cols), np.int32)
         empty = np.empty((window.rows, window.cols), bool)
         for row in range(window.row0, window.row1, STRIP):
@@ -233,10 +197,7 @@ class Encoder:
             rows = slice(strip.row0 - window.row0, strip.row1 - window.row0)
             planes[:, rows] = level.analyse(filled_spectra(integers, void, level.mean.astype(np.float64)))
             empty[rows] = np.logical_and.reduce(void, axis=0)
-        gains = None if self.importance is None else gain_steps(self.importance, window)
-        code, rebuilt = self.coder.encode(smooth_over(planes, empty), level.fraction_bits, gains)
-        mask = header.pack_mask(voxel_reasons(self.cube, window))
-        return EncodedTile(window, code, mask, gains, UNKNOWN), rebuilt
+        return planes, empty
 
     def settle(self, tile: EncodedTile) -> Settled:
         """Hash and errors of a tile's decoded values."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import contexts, details, foresight, guess, logistic
+from palimpsest.codec import contexts, details, foreseen, foresight, guess, logistic
 from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
 from palimpsest.codec.trellis import FOUR, SIXTEEN
 from palimpsest.errors import StreamCorrupt
@@ -195,7 +195,13 @@ def _run(
     for slot, sibling in enumerate(siblings):
         beside[slot] = _with_margins(sibling, rows, cols)
     parent = _with_margins(above, (rows + 1) // 2, (cols + 1) // 2)
-    if len(state.guides):
+    if len(state.guides) and state.observer is None and foreseen.fits(state.foresight, state.views):
+        foreseen.code_foreseen(
+            stack, parent, beside, level, orientation, *state.parts(), state.guides, state.trellis.following,
+            state.trellis.sides, *foreseen.first_layer(state.foresight), *state.foresight.parts()[1:], coder, buffer,
+            encoding,
+        )
+    elif len(state.guides):
         record, stride = _NO_RECORD, 1
         if state.observer is not None:
             stride = state.observer.stride

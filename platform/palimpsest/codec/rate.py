@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_ENCODINGS = 12
+TOLERANCE = 0.01
 PROMISED = 0.03  # a rate further above its target than this is a broken promise
 
 

@@ -27,6 +27,8 @@ FRACTION_BITS = 6  # of a component sample, in units of the quantiser step, wher
 LARGEST_COMPONENT = 1 << 25
 _GUARD_BITS = 12
 _MULTIPLIER_BITS = 20
+_BLOCK = 4096  # pixels whose sums are held at a time
+_EXACT = 2.0**52
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,22 @@ class SpectralLevel:
         bands = len(self.mean)
         flat = values.reshape(bands, -1)
         weighted = (flat - self.mean[:, None]) * (self.weights[:, None] / WEIGHT_UNIT)
-        if not self.inverse:  # spectra come in strips
-            self.inverse.append(np.linalg.pinv(self.decoded_basis()))
-        planes = self.inverse[-1] @ weighted
+        planes = self._inverse() @ weighted
         fixed = np.rint(planes * (2.0**self.fraction_bits / self.step))
         limited = np.clip(fixed, -LARGEST_COMPONENT, LARGEST_COMPONENT).astype(np.int32)
         return limited.reshape(self.components, *values.shape[1:])
+
+    def variances(self, covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Variance of each component of spectra with this covariance, in squared steps."""
+        scale = self.weights / WEIGHT_UNIT
+        inverse = self._inverse() * (scale / self.step)
+        found: NDArray[np.float64] = ((inverse @ covariance) * inverse).sum(axis=1)
+        return found
+
+    def _inverse(self) -> NDArray[np.floating]:
+        if not self.inverse:  # spectra come in strips
+            self.inverse.append(np.linalg.pinv(self.decoded_basis()))
+        return self.inverse[-1]
 
     def synthesise(self, planes: NDArray[np.int32], bands: NDArray[np.intp] | None = None) -> NDArray[np.int64]:
         """Values of component planes, integer arithmetic.
@@ -138,7 +150,10 @@ class SpectralLevel:
         raised = np.ascontiguousarray(self.basis[chosen] << (deepest - self.shifts)[None, :])
         down = max(0, deepest - _GUARD_BITS)
         multipliers, exponents = self._multipliers(deepest - down, chosen)
-        _synthesise(raised, flat, self.mean[chosen], down, multipliers, exponents, out)
+        for start in range(0, out.shape[1], _BLOCK):
+            part, into = flat[:, start : start + _BLOCK], out[:, start : start + _BLOCK]
+            sums = _exact_product(raised, part)
+            _scale_sums(sums, self.mean[chosen], down, multipliers, exponents, into)
         return out.reshape(chosen.size, *shape)
 
     def _multipliers(
@@ -182,35 +197,45 @@ def fit(
     )
 
 
-@numba.njit(
-    "void(int64[:,::1],int32[:,::1],int64[::1],int64,int64[::1],int64[::1],int64[:,::1])", cache=True, nogil=True
-)
-def _synthesise(
-    basis: NDArray[np.int64], planes: NDArray[np.int32], mean: NDArray[np.int64], down: int,
-    multipliers: NDArray[np.int64], exponents: NDArray[np.int64], out: NDArray[np.int64],
+def _exact_product(basis: NDArray[np.int64], planes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """``basis @ planes`` in integers.
+
+    Floating point does it many times faster, and where no sum of magnitudes reaches 2^53 it gives the same integers in
+    whatever order it adds.
+    """
+    wide = planes.astype(np.float64)
+    reach = np.abs(wide).max(axis=1, initial=0.0)
+    real = basis.astype(np.float64)
+    if float((np.abs(real) @ reach).max(initial=0.0)) < _EXACT:
+        return (real @ wide).astype(np.int64)
+    out = np.zeros((len(basis), planes.shape[1]), np.int64)
+    _product(basis, np.ascontiguousarray(planes), out)
+    return out
+
+
+@numba.njit("void(int64[:,::1],int32[:,::1],int64[:,::1])", cache=True, nogil=True)
+def _product(basis: NDArray[np.int64], planes: NDArray[np.int32], out: NDArray[np.int64]) -> None:
+    for b in range(basis.shape[0]):
+        for k in range(basis.shape[1]):
+            for i in range(planes.shape[1]):
+                out[b, i] += basis[b, k] * planes[k, i]
+
+
+@numba.njit("void(int64[:,::1],int64[::1],int64,int64[::1],int64[::1],int64[:,:])", cache=True, nogil=True)
+def _scale_sums(
+    sums: NDArray[np.int64], mean: NDArray[np.int64], down: int, multipliers: NDArray[np.int64],
+    exponents: NDArray[np.int64], out: NDArray[np.int64],
 ) -> None:
-    bands, components = basis.shape
-    pixels = planes.shape[1]
-    block = 512  # a row of sums that stays in cache
-    sums = np.zeros(block, np.int64)
     half_down = (np.int64(1) << down) >> 1
-    for start in range(0, pixels, block):
-        width = min(block, pixels - start)
-        for b in range(bands):
-            sums[:] = 0
-            for k in range(components):
-                factor = basis[b, k]
-                if factor != 0:
-                    for i in range(width):
-                        sums[i] += factor * planes[k, start + i]
-            exponent = exponents[b]
-            for i in range(width):
-                reduced = (sums[i] + half_down) >> down
-                product = reduced * multipliers[b]
-                if exponent > 0:
-                    out[b, start + i] = mean[b] + ((product + (np.int64(1) << (exponent - 1))) >> exponent)
-                else:
-                    out[b, start + i] = mean[b] + (product << -exponent)
+    for b in range(sums.shape[0]):
+        exponent, middle, multiplier = exponents[b], mean[b], multipliers[b]
+        half = np.int64(1) << (exponent - 1) if exponent > 0 else np.int64(0)
+        for i in range(sums.shape[1]):
+            product = ((sums[b, i] + half_down) >> down) * multiplier
+            if exponent > 0:
+                out[b, i] = middle + ((product + half) >> exponent)
+            else:
+                out[b, i] = middle + (product << -exponent)
 
 
 def check_loaded(level: SpectralLevel) -> SpectralLevel:

@@ -1,0 +1,307 @@
+"""The fast form of :mod:`palimpsest.codec.details`, for models with foresight: the same bytes in less time.
+
+What a sample can know before its row begins is gathered a row at a time (:mod:`palimpsest.codec.outlook`); inputs of
+the guess lie in one piece; divisions are done in floating point where their rounded-down result is exact; the number
+of views and of units is fixed, so that loops unroll. The slow form says what is computed and why.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from palimpsest.codec.binary_coder import POSITION
+from palimpsest.codec.contexts import FLAG_RATE, LARGEST_EXPONENT, MARGIN, NODES, SIGN_INPUTS, UNARY, fill_signs
+from palimpsest.codec.details import VIEWS_WITH_FORESIGHT
+from palimpsest.codec.foresight import INPUTS, SIGNS, settle
+from palimpsest.codec.guess import BEFORE, GUIDES, LIMIT, POWER, REFRESH, TAPS, root, scaled
+from palimpsest.codec.learners import (
+    FLANK,
+    KEPT,
+    LATER,
+    UNITS,
+    expect,
+    follow_error,
+    foresee_with,
+    guessed_from,
+    inverted,
+    learn_size,
+    mixed_sign,
+    mixed_size,
+    odds_of,
+)
+from palimpsest.codec.logistic import mixed_bit
+from palimpsest.codec.outlook import (
+    COARSE_LOGS,
+    FEATURES,
+    FINE_LOGS,
+    KNOWN,
+    LOGS,
+    PADDED,
+    WAITING,
+    _magnitudes,
+    begin,
+    look_aside,
+    look_before,
+    look_up,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.codec.foresight import Foresight
+
+    Cells = NDArray[np.int64]
+    Plane = NDArray[np.int32]
+
+
+def fits(net: Foresight, views: tuple[int, ...]) -> bool:
+    """Whether a model is of the one shape that this form knows."""
+    return net.first.shape == (INPUTS, UNITS) and net.second.shape == (UNITS, LATER) and views == VIEWS_WITH_FORESIGHT
+
+
+def first_layer(net: Foresight) -> tuple[NDArray[np.int32], Plane]:
+    """The first layer's weights in the order of :mod:`palimpsest.codec.outlook`: of inputs ahead, and beside."""
+    ahead = np.zeros((PADDED, UNITS), np.int32)
+    ahead[: len(KNOWN)] = net.first[list(KNOWN)]
+    return ahead.reshape(4, PADDED // 4, UNITS), np.ascontiguousarray(net.first[list(WAITING)])
+
+
+@numba.njit("void(int32[:,::1], int16[:,:,::1], int64)", cache=True, nogil=True)
+def _hear(values: Plane, heard: NDArray[np.int16], at: int) -> None:
+    """Note a coded component in units of its spread; see :func:`palimpsest.codec.guess.next_scales`."""
+    rows, cols = heard.shape[0], heard.shape[1]
+    total = np.int64(0)
+    for r in range(rows):
+        for c in range(cols):
+            value = min(abs(np.int64(values[r + MARGIN, c + MARGIN])), np.int64(LIMIT))
+            total += value * value
+    scale = np.int64(65536) // root((total << 8) // (rows * cols) + 13)
+    for r in range(rows):
+        for c in range(cols):
+            heard[r, c, at] = np.int16(scaled(np.int64(values[r + MARGIN, c + MARGIN]), scale))
+
+
+@numba.njit(
+    "void(int32[:,:,::1], int32[:,:,::1], int32[:,:,:,::1], int64, int64, int32[:,::1], int32[:,::1],"
+    "int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int64[:,::1],"
+    "int64[::1], int32[:,:,::1], int32[:,::1], int32[::1], int32[:,::1], int32[:,::1], int32[::1], int32[:,::1],"
+    "int32[:,::1], int32[::1], int64[::1], uint8[::1], boolean)",
+    cache=True, nogil=True,
+)
+def code_foreseen(
+    stack: NDArray[np.int32], parents: NDArray[np.int32], siblings: NDArray[np.int32], depth: int, orient: int,
+    states: Plane, weights: Plane, sign_states: Plane, sign_weights: Plane, flag_states: Plane, flag_weights: Plane,
+    lms: Plane, guides: Plane, following: NDArray[np.int64], sides: Cells, net_ahead: NDArray[np.int32],
+    net_beside: Plane, net_order: Plane, net_places: Plane, net_second: Plane, net_second_bias: Plane,
+    net_third: Plane, net_third_places: Plane, net_third_order: Plane, coder: Cells, buffer: NDArray[np.uint8],
+    encoding: bool,
+) -> None:
+    """As :func:`palimpsest.codec.details.code_details`, with the views of a model that has foresight.
+
+    ``net_ahead`` ``(4, 7, unit)`` and ``net_beside`` ``(8, unit)`` are the first layer's weights in the order of
+    :mod:`palimpsest.codec.outlook`; everything else is as there.
+    """
+    components, height, width = stack.shape
+    rows, cols = height - 2 * MARGIN, width - 2 * MARGIN
+    slots, inputs = np.zeros(KEPT, np.int64), np.zeros(KEPT + 1, np.int32)
+    sign_slots, sign_inputs = np.zeros(SIGN_INPUTS + 1, np.int64), np.zeros(SIGN_INPUTS + 2, np.int32)
+    flag_slots, flag_inputs = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    base = np.zeros(KEPT, np.int64)
+    energy = np.zeros((height, width), np.int32)
+    nothing = np.zeros((height, width), np.int32)
+    estimate = np.zeros(FEATURES, np.int32)
+    for i in range(lms.shape[1]):
+        estimate[i] = lms[depth * 4 + orient, i]
+    # Samples in units of their spread, newest component first, so that what a guess hears lies in one piece.
+    heard = np.zeros((rows, cols, components + BEFORE), np.int16)
+    row, powers, inverses = np.zeros(TAPS, np.int32), np.zeros(TAPS, np.int32), np.zeros(TAPS, np.int32)
+    logs, sums = np.zeros((3, 4, rows, cols), np.uint8), np.zeros((3, 2, rows, cols), np.int16)
+    sizes, up = np.zeros((height, width), np.int32), np.zeros(parents.shape[1:], np.int32)
+    beside1, beside2 = np.zeros((height, width), np.int32), np.zeros((height, width), np.int32)
+    ahead, features = np.zeros((PADDED, cols), np.int16), np.zeros((cols, FEATURES), np.int32)
+    above, begun, level_up = np.zeros((4, cols), np.int32), np.zeros((cols, UNITS), np.int32), np.zeros(cols, np.uint8)
+    flank, later = np.zeros(FLANK, np.int32), np.zeros(LATER, np.int32)
+    bias, third_bias = np.zeros((2, UNITS), np.int32), np.zeros((2, net_third.shape[0]), np.int32)
+    block_cols = np.arange(cols) * 16 // cols
+    before = np.int64(1)
+    for k in range(components):
+        band = k if k < 16 else min(16 + ((k - 16) >> 3), 31)
+        q = stack[k]
+        own, prior, second = k % 3, (k + 2) % 3, (k + 1) % 3  # this component takes the place of the third before it
+        alive = np.int64(0)
+        if encoding:
+            alive = np.int64(1 if np.any(q) else 0)
+        flag_slots[0], flag_slots[1] = before * 4 + orient, 8 + min(k, 15) * 4 + orient
+        alive = mixed_bit(
+            flag_states, flag_slots, flag_inputs, flag_weights, 0, 1, 30, FLAG_RATE, alive, coder, buffer, encoding
+        )
+        before = alive
+        if alive == 0:
+            for r in range(MARGIN, MARGIN + rows):
+                for c in range(MARGIN, MARGIN + cols):
+                    energy[r, c] = (energy[r, c] * 3) >> 2
+            logs[own] = 0
+            sums[own] = 0
+            continue
+        one = stack[k - 1] if k > 0 else nothing
+        two = stack[k - 2] if k > 1 else nothing
+        parent, sibling, other = parents[k], siblings[0, k], siblings[1, k]
+        _magnitudes(parent, up)
+        _magnitudes(sibling, beside1)
+        _magnitudes(other, beside2)
+        sizes[:] = 0
+        guide = guides[min(k, GUIDES - 1)]
+        powers[:] = POWER
+        inverted(powers, inverses)
+        settle(depth, orient, k, net_order, net_places, net_third_places, net_third_order, bias, third_bias)
+        state = np.int64(0)
+        running = np.int64(0)
+        count = np.int64(0)
+        spread = np.int64(16)
+        scale = np.int64(4096)
+        mean_square = np.int64(1 << 16)
+        for r in range(rows):
+            if not encoding and coder[POSITION] > buffer.size + 64:
+                return  # a damaged stream; the caller refuses it
+            look_up(sizes, energy, r, ahead, features, above)
+            look_aside(up, beside1, beside2, r, ahead, features, level_up)
+            look_before(
+                logs[prior], logs[second], logs[own], sums[prior], sums[second], one, r, ahead, features
+            )
+            begin(ahead, net_ahead, begun)
+            y = r + MARGIN
+            block = (r * 16 // rows) * 16
+            for c in range(cols):
+                x = c + MARGIN
+                place = block + block_cols[c]
+                dq = sides[state]
+                near_energy = np.int64(above[1, c]) + np.int64(energy[y, x - 1])
+                w = np.int64(sizes[y, x - 1])
+                ww = np.int64(sizes[y, x - 2])
+                feature = features[c]
+                feature[0] = min(w, 255) << 4
+                feature[3] = min(above[3, c] + ww, 1023) << 2
+                feature[11] = running
+                expected = expect(feature, estimate)
+                fine = np.int64(FINE_LOGS[min(expected, 4095)])
+                local = 2 * w + np.int64(above[0, c])
+                level_local = np.int64(COARSE_LOGS[min(local, 1023)])
+                past = np.int64(feature[10])
+                level_past = np.int64(COARSE_LOGS[min((2 * past + (near_energy >> 1)) >> 3, 1023)])
+                base[0] = (fine * 2 + dq) * NODES
+                base[1] = ((level_local * 16 + np.int64(level_up[c])) * 2 + dq) * NODES
+                base[2] = (min(w, 3) * 64 + np.int64(above[2, c])) * NODES
+                base[3] = ((level_past * 16 + level_local) * 2 + dq) * NODES
+                base[4] = ((level_past * 16 + np.int64(logs[prior, 3, r, c])) * 4 + orient) * NODES
+                base[5] = (place * 8 + depth) * NODES
+                if count & (REFRESH - 1) == 0:
+                    inverted(powers, inverses)
+                    spread = max(root(mean_square >> 8), 4)
+                    scale = 65536 // spread
+                near = heard[r, c, components - k : components - k + BEFORE]
+                for i in range(BEFORE):
+                    row[i] = near[i]
+                row[BEFORE] = scaled(np.int64(q[y, x - 1]), scale)
+                row[BEFORE + 1] = scaled(np.int64(q[y - 1, x]), scale)
+                row[BEFORE + 2] = scaled(np.int64(q[y - 1, x - 1]), scale)
+                row[BEFORE + 3] = scaled(np.int64(q[y - 1, x + 1]), scale)
+                row[BEFORE + 4] = scaled(np.int64(parent[MARGIN + (r >> 1), MARGIN + (c >> 1)]), scale)
+                row[BEFORE + 5] = scaled(np.int64(sibling[y, x]), scale)
+                row[BEFORE + 6] = scaled(np.int64(other[y, x]), scale)
+                guess = guessed_from(row, guide)
+                far = abs(guess) * spread >> 8
+                far_log = np.int64(LOGS[min(far, 8191)])
+                flank[0], flank[1] = LOGS[min(4 * w, 8191)], LOGS[min(4 * ww, 8191)]
+                flank[2] = LOGS[min(near_energy >> 4, 8191)]
+                flank[3], flank[4] = LOGS[running >> 2], LOGS[expected >> 2]
+                flank[5] = LOGS[min(local, 8191)]
+                flank[6], flank[7] = far_log, LOGS[min(spread, 8191)]
+                hidden = begun[c]
+                foresee_with(flank, net_beside, hidden, net_second, net_second_bias, later, bias[dq])
+                value = np.int64(q[y, x])
+                size = abs(value)
+                node = np.int64(0)
+                more = np.int64(1)
+                while node < UNARY:
+                    for i in range(KEPT - 1):
+                        slots[i] = base[i] + node
+                    foreseen = odds_of(later, net_third[node], third_bias[dq, node])
+                    slots[KEPT - 1] = ((min(foreseen + 2048, 4095) >> 5) * 2 + dq) * NODES + node
+                    inputs[KEPT] = foreseen
+                    more = mixed_size(
+                        states, slots, inputs, weights, ((node * 2 + dq) * 16 + (fine >> 2)) * 4,
+                        1024 + (node * 8 + depth) * 16 + min(band, 15), np.int64(1 if size > node else 0), coder,
+                        buffer, encoding,
+                    )
+                    if more == 0:
+                        break
+                    node += 1
+                if more == 0:
+                    size = node
+                else:
+                    rest = size - UNARY + 1
+                    exponent = np.int64(0)
+                    while exponent < LARGEST_EXPONENT:
+                        at = min(UNARY + exponent, NODES - 1)
+                        for i in range(KEPT - 1):
+                            slots[i] = base[i] + at
+                        out = min(at, SIGNS - 1)
+                        foreseen = odds_of(later, net_third[out], third_bias[dq, out])
+                        slots[KEPT - 1] = ((min(foreseen + 2048, 4095) >> 5) * 2 + dq) * NODES + at
+                        inputs[KEPT] = foreseen
+                        grows = mixed_size(
+                            states, slots, inputs, weights, ((UNARY * 2 + dq) * 16 + min(exponent, 15)) * 4,
+                            1024 + (UNARY * 8 + depth) * 16 + min(band, 15),
+                            np.int64(1 if (rest >> (exponent + 1)) > 0 else 0), coder, buffer, encoding,
+                        )
+                        if grows == 0:
+                            break
+                        exponent += 1
+                    mantissa = np.int64(1)
+                    for at in range(exponent - 1, -1, -1):
+                        done = exponent - 1 - at
+                        low = mantissa & 7 if done < 3 else at & 7
+                        flag_slots[0] = 128 + exponent * 32 + min(done, 3) * 8 + low
+                        flag_slots[1] = 1152 + exponent * 8 + min(at, 7)
+                        bit = mixed_bit(
+                            flag_states, flag_slots, flag_inputs, flag_weights, 2, 3, 255, FLAG_RATE, (rest >> at) & 1,
+                            coder, buffer, encoding,
+                        )
+                        mantissa = (mantissa << 1) | bit
+                    size = UNARY - 1 + mantissa
+                if size > 0:
+                    out = SIGNS - 1 + min(size, 3)
+                    leaning = odds_of(later, net_third[out], third_bias[dq, out])
+                    if guess < 0:
+                        leaning = -leaning
+                    elif guess == 0:
+                        leaning = np.int64(0)
+                    fill_signs(size, q, one, two, parent, sibling, other, y, x, band, orient, sign_slots)
+                    sign_slots[SIGN_INPUTS] = (min(max(leaning + 1024, 0), 2047) >> 5) * 8 + depth
+                    sign_inputs[SIGN_INPUTS + 1] = leaning
+                    positive = mixed_sign(
+                        sign_states, sign_slots, sign_inputs, sign_weights, orient, 4 + depth,
+                        np.int64(1 if value > 0 else 0), coder, buffer, encoding,
+                    )
+                    value = size if positive == 1 else -size
+                    q[y, x] = np.int32(value)
+                else:
+                    value = np.int64(0)
+                    q[y, x] = 0
+                sizes[y, x] = np.int32(min(size, 1 << 24))
+                learn_size(size, expected, feature, estimate)
+                here = min(size, 4095)
+                mean_square += ((here * here << 16) - mean_square) >> (4 if count < 32 else 7)
+                follow_error(row, guide, powers, inverses, scaled(value, scale) - guess)
+                count += 1
+                running += ((min(size, 255) << 4) - running) >> 4
+                energy[y, x] = np.int32(((np.int64(energy[y, x]) * 3) >> 2) + (min(size, 255) << 2))
+                state = following[state, size & 1]
+        tell(q, sizes, logs[own], sums[own])
+        _hear(q, heard, components - 1 - k)
+    for i in range(lms.shape[1]):
+        lms[depth * 4 + orient, i] = estimate[i]

@@ -1,0 +1,191 @@
+"""The parts of :mod:`palimpsest.codec.foreseen` that learn: mixer, guess, expected magnitude, and the network.
+
+Each is the same arithmetic as in :mod:`palimpsest.codec.logistic`, ``guess``, ``contexts`` and ``foresight``, in types
+and lengths that let a compiler do many at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from palimpsest.codec.binary_coder import HIGH, LOW, OVERFLOW, POSITION, WINDOW
+from palimpsest.codec.contexts import MIXER_RATE, SIGN_INPUTS, SIGN_RATE, SLOWEST
+from palimpsest.codec.foresight import HIGHEST
+from palimpsest.codec.guess import FARTHEST, LEAST_POWER, LIMIT, TAPS
+from palimpsest.codec.logistic import RATES, SQUASH, STRETCH, STRETCH_LIMIT, TRUST
+from palimpsest.codec.outlook import FEATURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Cells = NDArray[np.int64]
+    Plane = NDArray[np.int32]
+
+UNITS, LATER = 32, 16
+KEPT = 7  # states that predict a magnitude's decision
+FLANK = 8  # inputs of the network that wait for the samples to the left
+_TOP, _ALL = 0xFF000000, 0xFFFFFFFF
+_STRETCHED, _TRUSTED, _RATED = STRETCH.astype(np.int16), TRUST.astype(np.int16), RATES.astype(np.int32)
+_SQUASHED = SQUASH.astype(np.uint16)
+
+
+def _mixer(count: int, limit: int, rate: int) -> Callable[..., int]:
+    """As :func:`palimpsest.codec.logistic.mixed_bit`, for ``count`` states and one input of odds."""
+    every = count + 1
+
+    @numba.njit(
+        "int64(int32[:,::1], int64[::1], int32[::1], int32[:,::1], int64, int64, int64, int64[::1], uint8[::1],"
+        "boolean)",
+        cache=True, nogil=True,
+    )
+    def mixed(
+        states: Plane, slots: Cells, inputs: Plane, weights: Plane, first: int, second: int, bit: int, coder: Cells,
+        buffer: NDArray[np.uint8], encoding: bool,
+    ) -> int:
+        total = np.int64(0)
+        for i in range(count):
+            state = states[i, slots[i]]
+            inputs[i] = (np.int32(_STRETCHED[state >> 18]) * np.int32(_TRUSTED[state & 1023])) >> 8
+        one, two = weights[first], weights[second]
+        for i in range(every):
+            total += np.int64(np.int32(one[i] + two[i])) * np.int64(inputs[i])
+        total += np.int64(one[every] + two[every]) * 256
+        at = min(max(total >> 16, -STRETCH_LIMIT), STRETCH_LIMIT)
+        probability = np.int64(_SQUASHED[at + STRETCH_LIMIT])
+        low, high = coder[LOW], coder[HIGH]
+        middle = low + (((high - low) * probability) >> 16)
+        if not encoding:
+            bit = np.int64(1) if coder[WINDOW] <= middle else np.int64(0)
+        high = middle if bit == 1 else high
+        low = low if bit == 1 else middle + 1
+        while ((low ^ high) & _TOP) == 0:
+            place = coder[POSITION]
+            if encoding:
+                if place < buffer.size:
+                    buffer[place] = high >> 24
+                else:
+                    coder[OVERFLOW] = 1
+            else:
+                following = np.int64(buffer[place]) if place < buffer.size else np.int64(0)
+                coder[WINDOW] = ((coder[WINDOW] << 8) & _ALL) | following
+            coder[POSITION] = place + 1
+            low = (low << 8) & _ALL
+            high = ((high << 8) & _ALL) | 255
+        coder[LOW], coder[HIGH] = low, high
+        error = (bit << 16) - probability
+        for row in (one, two):
+            used = np.int64(row[every + 1])
+            speed = np.int32(error * (rate + max(np.int64(0), 3 * rate - (used >> 4))))
+            for i in range(every):
+                row[i] += np.int32((np.int64(inputs[i]) * np.int64(speed) + (1 << 20)) >> 21)
+            row[every] += np.int32((256 * np.int64(speed) + (1 << 20)) >> 21)
+            row[every + 1] = np.int32(used + (1 if used < 4096 else 0))
+        target = np.int32(((1 << 20) - 1) * bit)
+        for i in range(count):
+            state = states[i, slots[i]]
+            seen = state & 1023
+            moved = (state >> 10) + ((np.int64(target - (state >> 10)) * np.int64(_RATED[seen])) >> 16)
+            states[i, slots[i]] = np.int32((moved << 10) | (seen + (1 if seen < limit else 0)))
+        return bit
+
+    return mixed
+
+
+mixed_size = _mixer(KEPT, SLOWEST, MIXER_RATE)
+mixed_sign = _mixer(SIGN_INPUTS + 1, 255, SIGN_RATE)
+
+
+@numba.njit("int64(int32[::1], int32[::1], int64)", cache=True, nogil=True, inline="always")
+def odds_of(later: Plane, third: Plane, bias: int) -> int:
+    """As :func:`palimpsest.codec.foresight.odds`; sums fit 32 bits, which was checked when weights were read."""
+    total = np.int32(bias)
+    for j in range(LATER):
+        total += later[j] * third[j]
+    return np.int64(min(max(np.int32(total) >> 12, -2047), 2047))
+
+
+@numba.njit("void(int32[::1], int32[::1])", cache=True, nogil=True)
+def inverted(powers: Plane, inverses: Plane) -> None:
+    """As :func:`palimpsest.codec.guess.invert`: quotients of 28 bits, which 53 hold exactly."""
+    for i in range(TAPS):
+        inverses[i] = np.int32(268435456.0 / np.float64(max(powers[i], np.int32(LEAST_POWER))))
+
+
+@numba.njit("int64(int32[::1], int32[::1])", cache=True, nogil=True)
+def guessed_from(row: Plane, guide: Plane) -> int:
+    """As :func:`palimpsest.codec.guess.guessed`, inputs in one piece."""
+    total = np.int64(0)
+    for i in range(TAPS):
+        total += np.int64(row[i]) * np.int64(guide[i])
+    return min(max(total >> 16, np.int64(-LIMIT)), np.int64(LIMIT))
+
+
+@numba.njit("void(int32[::1], int32[::1], int32[::1], int32[::1], int64)", cache=True, nogil=True)
+def follow_error(row: Plane, guide: Plane, powers: Plane, inverses: Plane, error: int) -> None:
+    """As :func:`palimpsest.codec.guess.follow`."""
+    error = min(max(error, -FARTHEST), FARTHEST)
+    surprise = np.int64(0)
+    for i in range(TAPS):
+        square = np.int32(row[i] * row[i])
+        surprise += np.int64(square) * np.int64(inverses[i])
+        powers[i] += np.int32(square >> 8) - np.int32(np.int32(powers[i] * 3) >> 10)
+    step = np.int32((error << 28) // ((np.int64(1) << 28) + (surprise >> 8)))
+    for i in range(TAPS):
+        change = (np.int64(np.int32(row[i] * inverses[i])) * np.int64(step) + (1 << 19)) >> 20
+        guide[i] = np.int32(min(max(np.int64(guide[i]) + change, np.int64(-(1 << 20))), np.int64(1 << 20)))
+
+
+@numba.njit("int64(int32[::1], int32[::1])", cache=True, nogil=True)
+def expect(features: Plane, lms: Plane) -> int:
+    """The expected magnitude in sixteenths, from its features and their weights."""
+    total = np.int64(0)
+    for i in range(FEATURES):
+        total += np.int64(lms[i]) * np.int64(features[i])
+    return min(max(total >> 16, np.int64(0)), np.int64(8191))
+
+
+@numba.njit("void(int64, int64, int32[::1], int32[::1])", cache=True, nogil=True)
+def learn_size(size: int, expected: int, features: Plane, lms: Plane) -> None:
+    """As :func:`palimpsest.codec.contexts.learn`: quotients of at most 34 by 31 bits, which 53 hold exactly."""
+    error = ((min(size, 255) << 4) - expected) << 8
+    norm = np.int32(64)
+    for i in range(FEATURES):
+        norm += np.int32(features[i] * features[i])
+    divisor, factor = np.float64(norm), np.float64(error)
+    for i in range(FEATURES):
+        step = np.floor(factor * np.float64(features[i]) / divisor)
+        lms[i] = np.int32(min(max(np.float64(lms[i]) + step, -65536.0), 131072.0))
+
+
+@numba.njit(
+    "void(int32[::1], int32[:,::1], int32[::1], int32[:,::1], int32[::1], int32[::1], int32[::1])",
+    cache=True, nogil=True,
+)
+def foresee_with(
+    flank: Plane, beside: Plane, hidden: Plane, second: Plane, second_bias: Plane, later: Plane, bias: Plane
+) -> None:
+    """Both layers, the first from the sums of :func:`palimpsest.codec.outlook.begin` in ``hidden``."""
+    for i in range(0, FLANK, 4):
+        v0, v1, v2, v3 = flank[i], flank[i + 1], flank[i + 2], flank[i + 3]
+        for j in range(UNITS):
+            hidden[j] += np.int32(
+                v0 * beside[i, j] + v1 * beside[i + 1, j] + v2 * beside[i + 2, j] + v3 * beside[i + 3, j]
+            )
+    for j in range(UNITS):
+        hidden[j] = min(max(np.int32(np.int32(hidden[j] + bias[j]) >> 8), np.int32(0)), np.int32(HIGHEST))
+    for j in range(LATER):
+        later[j] = second_bias[j]
+    for i in range(0, UNITS, 4):
+        h0, h1, h2, h3 = hidden[i], hidden[i + 1], hidden[i + 2], hidden[i + 3]
+        if (h0 | h1 | h2 | h3) != 0:
+            for j in range(LATER):
+                later[j] += np.int32(
+                    h0 * second[i, j] + h1 * second[i + 1, j] + h2 * second[i + 2, j] + h3 * second[i + 3, j]
+                )
+    for j in range(LATER):
+        later[j] = min(max(np.int32(later[j] >> 12), np.int32(0)), np.int32(HIGHEST))

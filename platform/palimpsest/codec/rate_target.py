@@ -1,0 +1,135 @@
+"""The quantiser step for a rate: by whole encodings where a cube has few tiles, else by a sample and their texture."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.codec import header, rate, spectral
+from palimpsest.codec.texture import USUAL, Texture, energies
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.codec.encoded import Encoding
+    from palimpsest.codec.encoder import Encoder
+    from palimpsest.cubes import Window
+
+FEWEST_TILES = 24  # from which on the step is searched on some of them
+SAMPLED_TILES = 16  # of them, at most
+SAMPLED_TRIES = 4  # of the sample, at most
+TRUSTED_OFF = 0.07  # a sample whose rate is within e to this of the one wanted leads to the step
+LIKELY = 0.6  # of the step by theory, which is mostly too coarse
+ACCEPTED = 0.018  # how far a whole cube's rate may be off before it is coded once more
+FULL_ENCODINGS = 3  # of the whole cube, at most, where the sample was off
+
+
+def at_rate(encoder: Encoder, bpppc: float, tolerance: float = rate.TOLERANCE) -> Encoding:
+    """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached.
+
+    Raises:
+        PromiseBroken: head and spectral level alone are larger than the rate allows.
+    """
+    voxels = encoder.cube.shape.voxels
+    if not _samples_tiles(encoder):
+        return encoder.encode(_searched(encoder, _first_step(encoder, bpppc), bpppc, tolerance))
+    step, texture = _sampled_step(encoder, bpppc)
+    best: tuple[float, Encoding] | None = None
+    for _ in range(FULL_ENCODINGS):
+        encoding = encoder.encode(step)
+        size, tiles = len(encoding.data), sum(header.tile_bytes(tile) for tile in encoding.tiles)
+        off = 8 * size / voxels / bpppc
+        if best is None or abs(math.log(off)) < abs(math.log(best[0])):
+            best = (off, encoding)
+        if abs(math.log(best[0])) < max(tolerance, ACCEPTED):
+            return best[1]
+        # What the sample said was off by this much.
+        wanted = max(bpppc * voxels / 8 - (size - tiles), 0.02 * tiles)
+        step = texture.step_for(float(texture.bits(step).sum()) * wanted / tiles)
+    return encoder.encode(_searched(encoder, step, bpppc, tolerance))  # tiles too unlike each other for a sample
+
+
+def _searched(encoder: Encoder, start: float, bpppc: float, tolerance: float) -> float:
+    """The step by coding all of a cube again and again."""
+    voxels, name = encoder.cube.shape.voxels, encoder.cube.name
+    return rate.search(lambda step: _whole(encoder, step), start, bpppc, voxels, tolerance, name).step
+
+
+def _whole(encoder: Encoder, step: float) -> rate.Estimate:
+    return rate.Estimate(step, len(encoder.sized(step).data))
+
+
+def _sampled_step(encoder: Encoder, bpppc: float) -> tuple[float, Texture]:
+    """The step for a rate, by coding some of the tiles."""
+    wanted = encoder.cube.shape.voxels * bpppc
+    # Finer than any step that is likely, so that every component is there that may be sent.
+    texture = _texture(encoder, _first_step(encoder, bpppc) * LIKELY)
+    step = texture.step_for(wanted * USUAL)
+    for _ in range(SAMPLED_TRIES):
+        found, factor = _by_sample(encoder, step, texture)
+        off = math.log(8 * found.size / wanted)
+        fixed = 8 * found.size - float(texture.bits(step).sum()) / factor  # head and basis
+        step = texture.step_for(max(wanted - fixed, 0.02 * wanted) * factor)
+        if abs(off) < TRUSTED_OFF:
+            break
+    return step, texture
+
+
+def step_near(encoder: Encoder, bpppc: float) -> float:
+    """A step near a rate, by two cheap encodings; exactness does not matter here."""
+    step = _first_step(encoder, bpppc)
+    for _ in range(2):
+        ratio = 8 * _estimated(encoder, step).size / encoder.cube.shape.voxels / bpppc
+        if ratio < 1.5:
+            break
+        step *= min(8.0, ratio**1.5)
+    return step
+
+
+def _first_step(encoder: Encoder, bpppc: float) -> float:
+    if encoder.statistics.count == 0:
+        return 1.0
+    asked = encoder.weights.asked
+    return rate.first_step(encoder.statistics.covariance * np.outer(asked, asked), bpppc)
+
+
+def _estimated(encoder: Encoder, step: float) -> rate.Estimate:
+    """The size that the encoder's ``encode`` would give, from some of the tiles where there are many."""
+    if not _samples_tiles(encoder):
+        return _whole(encoder, step)
+    return _by_sample(encoder, step, _texture(encoder, step))[0]
+
+
+def _samples_tiles(encoder: Encoder) -> bool:
+    """Whether sizes are told from some of the tiles."""
+    return len(encoder.windows) >= FEWEST_TILES
+
+
+def _by_sample(encoder: Encoder, step: float, texture: Texture) -> tuple[rate.Estimate, float]:
+    """The size of a stream from a sample of its tiles, and bits by texture for each real one in them."""
+    level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
+    count = min(SAMPLED_TILES, max(8, len(encoder.windows) // 8))
+    every = len(encoder.windows) // count
+    # Not a multiple of the tiles in a row, or all would lie in the same columns.
+    chosen = [n * len(encoder.windows) // count + n % every for n in range(count)]
+    coded = tuple(encoder.each(lambda at: encoder.coded(encoder.windows[at], level)[0], chosen))
+    found, own = len(encoder.packed(level, coded).data), sum(header.tile_bytes(tile) for tile in coded)
+    bits = texture.bits(step)
+    share = bits[chosen].sum() / bits.sum()
+    if not share > 0:  # nothing but constant tiles
+        share = texture.pixels[chosen].sum() / texture.pixels.sum()
+    return rate.Estimate(step, round(found - own + own / share)), float(bits[chosen].sum() / (8 * own))
+
+
+def _texture(encoder: Encoder, step: float) -> Texture:
+    """How the component planes of all tiles change from pixel to pixel."""
+    level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
+
+    def told(window: Window) -> NDArray[np.float32]:
+        return energies(encoder.planes(window, level)[0], level.fraction_bits)
+
+    found = np.stack(list(encoder.each(told, encoder.windows)))
+    variances = level.variances(encoder.statistics.covariance)
+    return Texture(step, found, variances, np.array([window.rows * window.cols for window in encoder.windows]))
