@@ -1,8 +1,9 @@
 """Integrator, part 5: how far the restored value may be from the truth, calibrated.
 
-A small network predicts the logarithm of the error from what the graph knows of the cell and from how far the believed
-sources disagree; conformal factors per band group and kind of defect, measured on scenes kept out of training, turn
-that into half of an interval that holds the truth in nine cases of ten.
+A small network predicts the logarithm of the error from what the graph knows of the cell and from how the believed
+sources did in trials; in gaps that all pixels share, what they disagree by at the voxel itself is added, because no
+trial resembles such a gap. Conformal factors, measured on scenes kept out of training, turn that into half of an
+interval that holds the truth in nine cases of ten.
 
 Source: split conformal prediction with a scale, Lei et al. 2018, J. Am. Stat. Assoc. 113, 1094-1111; by group as in
 Vovk 2012 (Mondrian).
@@ -10,6 +11,7 @@ Vovk 2012 (Mondrian).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +30,7 @@ BAND_GROUPS = len(BAND_GROUP_EDGES_NM) + 2  # the last is 'no wavelengths'
 KINDS = 3  # a shared gap up to fifty nanometres, a wider one, voxels that other pixels have
 SHORT_NM = 50.0
 UNINFORMED_LOG_ERROR = -1.5
+DISAGREEMENT = (2.0, 2.0, 0.0)  # how much of it is added to the expected error, by kind of defect
 
 
 class Confidence(nn.Module):
@@ -45,6 +48,41 @@ class Confidence(nn.Module):
         heard = cell + (candidate * weights[..., None]).sum(1)
         out: Tensor = believed + self.net(torch.cat([heard, summary], -1))[:, 0]
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is expected of a scene's cells.
+
+    Args:
+        error: scaled units, ``(group, band)``; zero in bands without damage.
+        factor: conformal, ``(group, band)``.
+        kind: of the defect, ``(group, band)``, see :func:`defect_kind`.
+    """
+
+    error: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    kind: NDArray[np.intp]
+
+    def half_width(
+        self, group: NDArray[np.intp], band: NDArray[np.intp], apart: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Half of the 90 % interval, scaled units, ``(voxel,)``.
+
+        Args:
+            group: pixel group of each voxel, ``(voxel,)``.
+            band: ascending band of each voxel, ``(voxel,)``.
+            apart: weighted standard deviation of what the believed sources say there, ``(voxel,)``.
+        """
+        scale = expected_scale(self.error[group, band], apart, self.kind[group, band])
+        return np.asarray(self.factor[group, band] * scale)
+
+
+def expected_scale(
+    error: NDArray[np.float64], apart: NDArray[np.float64], kind: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """What conformal factors multiply: the expected error, with the sources' disagreement where a gap is shared."""
+    return np.asarray(np.hypot(error, np.asarray(DISAGREEMENT)[kind] * apart))
 
 
 def band_group(axis: Axis) -> NDArray[np.intp]:

@@ -50,12 +50,14 @@ class Expansion:
         pixel, band: of each damaged voxel: row of the view, ascending band, ``(voxel,)``.
         stored: restored values in the stored type, ``(voxel,)``.
         kind: a :class:`ProvenanceClass` each, ``(voxel,)`` uint8.
+        apart: weighted standard deviation of the believed sources, scaled, ``(voxel,)``.
     """
 
     pixel: NDArray[np.intp]
     band: NDArray[np.intp]
     stored: NDArray[np.generic]
     kind: NDArray[np.uint8]
+    apart: NDArray[np.float64]
 
 
 def expand(
@@ -80,6 +82,7 @@ def expand(
     trust = _heard(weights[:, pixel, band], proposals.speaks[:, pixel, band])  # (source, voxel)
     values = proposals.values[:, pixel, band].astype(np.float64)
     mixed = (trust * values).sum(0)
+    apart = np.sqrt((trust * np.square(values - mixed)).sum(0))
     spectra = view.values.astype(np.float64)
     spectra[pixel, band] = mixed
     rules = constrainer.project(spectra, wanted, wanted | view.usable, sources.flat, proposals.shares[0])
@@ -123,7 +126,7 @@ def expand(
     ledger.add(ledger.source("clipping"), voxels, clipped, full)
     rounding = after - on_grid(before, grid.quantum) - sum_so_far - clipped
     ledger.add(ledger.source("rounding"), voxels, rounding, full)
-    return Expansion(pixel, band, stored, _kinds(trust, rules, pixel, band))
+    return Expansion(pixel, band, stored, _kinds(trust, rules, pixel, band), apart)
 
 
 def _heard(weights: NDArray[np.float64], speaks: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from palimpsest.cubes import Cube, Reason
 from palimpsest.errors import CubeRefused, UsageError
-from palimpsest.restoration.confidence import band_group, defect_kind
+from palimpsest.restoration.confidence import Expectation, band_group, defect_kind
 from palimpsest.restoration.correlation_decoder import expand
 from palimpsest.restoration.explain import Ledger
 from palimpsest.restoration.grid import Grid
@@ -70,10 +70,10 @@ def restore(
         if seen.context is None:
             return _untouched(cube, reasons, is_decoded)
         others = None if companion is None else companion.variance
-        table, widths = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
+        table, expected = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
         constrained = knowledge if "rule_constrainer" not in parts_left_out else None
         grounds = _Grounds(knowledge, constrained, network, is_decoded, infer_opaque, companion)
-        return _assemble(cube, reasons, seen, table, widths, grounds)
+        return _assemble(cube, reasons, seen, table, expected, grounds)
 
 
 def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
@@ -95,8 +95,8 @@ def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
 def judge(
     seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = (),
     others: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Trust and interval of a studied scene.
+) -> tuple[NDArray[np.float64], Expectation]:
+    """Trust and expected error of a studied scene.
 
     Args:
         seen: the scene.
@@ -107,8 +107,7 @@ def judge(
             silent, None where there are none.
 
     Returns:
-        Weights ``(group, band, source)`` and half widths of the 90 % interval, scaled, ``(group, band)``; zero in bands
-        without damage.
+        Weights ``(group, band, source)``, and what intervals are made of; zero in bands without damage.
     """
     import torch
 
@@ -130,10 +129,11 @@ def judge(
     table[cells.group, cells.band] = weights
     name = "conformal_plain" if "confidence" in left_out else "conformal"
     factors = getattr(network, name).numpy().astype(np.float64)
-    factor = factors[band_group(seen.axis)[cells.band], defect_kind(cells, seen.axis)]
-    widths = np.zeros(table.shape[:2])
-    widths[cells.group, cells.band] = factor * 10.0 ** (log_error - 2.0)
-    return table, widths
+    error, factor, kind = np.zeros(table.shape[:2]), np.zeros(table.shape[:2]), np.zeros(table.shape[:2], np.intp)
+    kind[cells.group, cells.band] = defect_kind(cells, seen.axis)
+    error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
+    factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
+    return table, Expectation(error, factor, kind)
 
 
 def _shared(
@@ -183,7 +183,7 @@ class _Grounds:
 
 
 def _assemble(
-    cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64], widths: NDArray[np.float64],
+    cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64], expected: Expectation,
     grounds: _Grounds,
 ) -> Restoration:
     _bands, rows, cols = cube.shape
@@ -209,7 +209,7 @@ def _assemble(
         flat[voxels] = found.stored
         classes[voxels] = found.kind
         changed.append(voxels)
-        half.append((widths[member[pixel], band] * seen.unit).astype(np.float32))
+        half.append((expected.half_width(member[pixel], band, found.apart) * seen.unit).astype(np.float32))
     named, width = np.concatenate(changed), np.concatenate(half)
     order = np.argsort(named, kind="stable")
     unrepaired = int(broken.sum()) - named.size
