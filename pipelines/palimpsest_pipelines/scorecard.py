@@ -15,7 +15,7 @@ import numpy as np
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.codec.tile import TileCoder, level_count
-from palimpsest.codec.trellis import FOUR
+from palimpsest.codec.trellis import SIXTEEN
 from palimpsest.measure import bd_rate
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from palimpsest_pipelines.training_data import Teacher
 
 FRACTION_BITS = 6
-TEACHING = FOUR  # states of the quantiser that teaches and measures here; the codec's own are sixteen
+TEACHING = SIXTEEN  # states of the quantiser that teaches and measures here: the one that ships
 LADDER_DB = {"image": (30.0, 34.0, 38.0, 42.0)}
 SCENE_LADDER_DB = (42.0, 46.0, 50.0, 54.0)
 LEARNING_DB = (56.0, 52.0, 48.0, 44.0, 40.0)

@@ -133,3 +133,17 @@ def join_levels(ll: Plane, hl: Plane, lh: Plane, hh: Plane) -> Plane:
     for k in range(ll.shape[0]):
         planes[k] = join_level(ll[k], hl[k], lh[k], hh[k])
     return planes
+
+
+@numba.njit(
+    "Tuple((int32[:,:,::1], int32[:,:,::1], int32[:,:,::1], int32[:,:,::1]))(int32[:,:,::1])", cache=True, nogil=True
+)
+def split_levels(planes: Plane) -> tuple[Plane, Plane, Plane, Plane]:
+    """:func:`split_level` of many planes, ``(component, row, col)``."""
+    count, rows, cols = planes.shape
+    low_rows, low_cols = (rows + 1) // 2, (cols + 1) // 2
+    ll, hl = np.empty((count, low_rows, low_cols), np.int32), np.empty((count, low_rows, cols // 2), np.int32)
+    lh, hh = np.empty((count, rows // 2, low_cols), np.int32), np.empty((count, rows // 2, cols // 2), np.int32)
+    for k in range(count):
+        ll[k], hl[k], lh[k], hh[k] = split_level(planes[k])
+    return ll, hl, lh, hh

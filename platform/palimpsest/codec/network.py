@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
     Plane = NDArray[np.int32]
     Stack = NDArray[np.int32]
+    Row = NDArray[np.int32]
     Rows = NDArray[np.int64]
 
 TAP_SHIFT = 14  # of `taps` and `second`
 FIRST_SHIFT = 12  # of `first`
 ACTIVITY_SHIFT = 20
 LARGEST_REACH = 16  # columns
+_PORTION = 1 << 15  # samples that are worked on at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +60,37 @@ class Lift:
 
     steps: tuple[Step, Step, Step, Step]
 
-    def split(self, plane: Plane) -> tuple[Plane, Plane]:
-        """Low and high rows of a plane."""
-        low, high = plane[0::2].copy(), plane[1::2].copy()
-        for index, step in enumerate(self.steps):
-            target, source = (high, low) if index % 2 == 0 else (low, high)
-            apply_step(target, source, index % 2, step.taps, step.first, step.second, 1)
-        return low, high
+    @property
+    def reach(self) -> int:
+        """How many columns to either side any of the steps sees."""
+        return max(max(step.taps.shape[1] - 1, step.first.shape[2] // 2) for step in self.steps)
 
-    def join(self, low: Plane, high: Plane) -> Plane:
-        """The plane whose :meth:`split` is ``(low, high)``."""
-        low, high = low.copy(), high.copy()
-        for index in (3, 2, 1, 0):
-            step = self.steps[index]
-            target, source = (high, low) if index % 2 == 0 else (low, high)
-            apply_step(target, source, index % 2, step.taps, step.first, step.second, -1)
-        plane = np.empty((low.shape[0] + high.shape[0], low.shape[1]), np.int32)
-        plane[0::2], plane[1::2] = low, high
-        return plane
-
+    def split_stack(self, planes: Stack) -> tuple[Stack, Stack]:
+        """Low and high rows of many planes ``(component, row, col)``."""
+        low, high = _wide(planes[:, 0::2], self.reach), _wide(planes[:, 1::2], self.reach)
+        self._run(low, high, planes.shape[0], (0, 1, 2, 3), 1)
+        return self._narrow(low, len(planes)), self._narrow(high, len(planes))
 
     def join_stack(self, low: Stack, high: Stack) -> Stack:
-        """As :meth:`join`, of many planes ``(component, row, col)`` at a time."""
-        low, high = low.copy(), high.copy()
-        for index in (3, 2, 1, 0):
+        """The planes whose :meth:`split_stack` is ``(low, high)``."""
+        count, reach = low.shape[0], self.reach
+        wide_low, wide_high = _wide(low, reach), _wide(high, reach)
+        self._run(wide_low, wide_high, count, (3, 2, 1, 0), -1)
+        planes = np.empty((count, low.shape[1] + high.shape[1], low.shape[2]), np.int32)
+        planes[:, 0::2], planes[:, 1::2] = self._narrow(wide_low, count), self._narrow(wide_high, count)
+        return planes
+
+    def _run(self, low: Plane, high: Plane, count: int, order: tuple[int, ...], sign: int) -> None:
+        reach = self.reach
+        for index in order:
             step = self.steps[index]
             target, source = (high, low) if index % 2 == 0 else (low, high)
-            apply_steps(target, source, index % 2, step.taps, step.first, step.second, -1)
-        planes = np.empty((low.shape[0], low.shape[1] + high.shape[1], low.shape[2]), np.int32)
-        planes[:, 0::2], planes[:, 1::2] = low, high
-        return planes
+            apply_step(target, source, count, reach, index % 2, step.taps, step.first, step.second, sign)
+
+    def _narrow(self, wide: Plane, count: int) -> Stack:
+        reach = self.reach
+        inside = wide.reshape(wide.shape[0], count, wide.shape[1] // count)
+        return inside[:, :, reach : inside.shape[2] - reach].transpose(1, 0, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,41 +101,54 @@ class Level:
     low_cols: Lift
     high_cols: Lift
 
-    def split(self, plane: Plane) -> tuple[Plane, Plane, Plane, Plane]:
-        """(ll, hl, lh, hh) of a plane; as :func:`palimpsest.codec.lifting.split_level`."""
-        low, high = self.rows.split(plane)
-        ll, hl = self.low_cols.split(_turned(low))
-        lh, hh = self.high_cols.split(_turned(high))
-        return _turned(ll), _turned(hl), _turned(lh), _turned(hh)
-
-    def join(self, ll: Plane, hl: Plane, lh: Plane, hh: Plane) -> Plane:
-        """The plane whose :meth:`split` is the four arguments, integer-exact."""
-        low = _turned(self.low_cols.join(_turned(ll), _turned(hl)))
-        high = _turned(self.high_cols.join(_turned(lh), _turned(hh)))
-        return self.rows.join(low, high)
-
+    def split_stack(self, planes: Stack) -> tuple[Stack, Stack, Stack, Stack]:
+        """(ll, hl, lh, hh) of planes ``(component, row, col)``; as :func:`palimpsest.codec.lifting.split_levels`."""
+        parts: tuple[list[Stack], ...] = ([], [], [], [])
+        for some in _portions(planes):
+            low, high = self.rows.split_stack(some)
+            ll, hl = self.low_cols.split_stack(low.transpose(0, 2, 1))
+            lh, hh = self.high_cols.split_stack(high.transpose(0, 2, 1))
+            for part, found in zip(parts, (ll, hl, lh, hh), strict=True):
+                part.append(found.transpose(0, 2, 1))
+        ll, hl, lh, hh = (np.ascontiguousarray(np.concatenate(part)) for part in parts)
+        return ll, hl, lh, hh
 
     def join_stack(self, ll: Stack, hl: Stack, lh: Stack, hh: Stack) -> Stack:
-        """As :meth:`join`, of many planes ``(component, row, col)`` at a time."""
-        low = _turned_stack(self.low_cols.join_stack(_turned_stack(ll), _turned_stack(hl)))
-        high = _turned_stack(self.high_cols.join_stack(_turned_stack(lh), _turned_stack(hh)))
-        return self.rows.join_stack(low, high)
+        """The planes whose :meth:`split_stack` is the four arguments, integer-exact."""
+        planes = np.empty((ll.shape[0], ll.shape[1] + lh.shape[1], ll.shape[2] + hl.shape[2]), np.int32)
+        at = 0
+        for some in zip(_portions(ll), _portions(hl, ll), _portions(lh, ll), _portions(hh, ll), strict=True):
+            turned = [part.transpose(0, 2, 1) for part in some]
+            low = self.low_cols.join_stack(turned[0], turned[1]).transpose(0, 2, 1)
+            high = self.high_cols.join_stack(turned[2], turned[3]).transpose(0, 2, 1)
+            planes[at : at + len(low)] = self.rows.join_stack(low, high)
+            at += len(low)
+        return planes
 
 
 class PlainLevel:
     """CDF 9/7: a level without training."""
 
-    split = staticmethod(lifting.split_level)
-    join = staticmethod(lifting.join_level)
+    split_stack = staticmethod(lifting.split_levels)
     join_stack = staticmethod(lifting.join_levels)
 
 
-def _turned(plane: Plane) -> Plane:
-    return np.ascontiguousarray(plane.T)
+def _portions(planes: Stack, like: Stack | None = None) -> list[Stack]:
+    """Some planes at a time, so many that they stay in a processor's cache."""
+    shape = planes.shape if like is None else like.shape
+    count = max(1, _PORTION // max(1, shape[1] * shape[2]))
+    return [planes[at : at + count] for at in range(0, len(planes), count)]
 
 
-def _turned_stack(planes: Stack) -> Stack:
-    return np.ascontiguousarray(planes.transpose(0, 2, 1))
+def _wide(planes: Stack, reach: int) -> Plane:
+    """Planes side by side, ``(row, component x (col + 2 reach))``, their edge samples repeated to either side."""
+    count, rows, cols = planes.shape
+    wide = np.empty((rows, count, cols + 2 * reach), np.int32)
+    wide[:, :, reach : reach + cols] = planes.transpose(1, 0, 2)
+    flat = wide.reshape(rows, count * (cols + 2 * reach))
+    if planes.size:
+        _repeat_edges(flat, count, reach)
+    return flat
 
 
 @numba.njit("int64(int64, int64)", cache=True, nogil=True)
@@ -148,133 +164,123 @@ def mirrored(position: int, length: int) -> int:
     return period - position if position > length - 1 else position
 
 
-@numba.njit("void(int64[::1], int32[::1], int64)", cache=True, nogil=True)
-def _pad(out: Rows, row: NDArray[np.int32], edge: int) -> None:
-    cols = row.shape[0]
-    for c in range(edge):
-        out[c] = row[0]
-        out[edge + cols + c] = row[cols - 1]
-    for c in range(cols):
-        out[edge + c] = row[c]
+@numba.njit("void(int32[:,::1], int64, int64)", cache=True, nogil=True)
+def _repeat_edges(wide: Plane, count: int, reach: int) -> None:
+    width = wide.shape[1] // count
+    for r in range(wide.shape[0]):
+        for k in range(count):
+            start, end = k * width, (k + 1) * width
+            for c in range(reach):
+                wide[r, start + c] = wide[r, start + reach]
+                wide[r, end - 1 - c] = wide[r, end - 1 - reach]
 
 
-@numba.njit("void(int64[::1], int64, int64[::1], int64[::1])", cache=True, nogil=True)
-def _add_pair(answer: Rows, weight: int, one: Rows, other: Rows) -> None:
+@numba.njit("void(int64[::1], int64, int64, int32[::1], int32[::1], int64)", cache=True, nogil=True)
+def _add_pair(answer: Rows, weight: int, shift: int, one: Row, other: Row, edge: int) -> None:
     # Plain counters over whole slices: the compiler turns these into vector instructions.
-    for c in range(answer.shape[0]):
-        answer[c] += weight * (one[c] + other[c])
+    inside = answer[edge : answer.shape[0] - edge]
+    first, second = one[edge + shift :], other[edge + shift :]
+    for c in range(inside.shape[0]):
+        inside[c] += weight * np.int64(first[c]) + weight * np.int64(second[c])
 
 
-@numba.njit("void(int64[::1], int64[::1], int64[::1])", cache=True, nogil=True)
-def _add_change(total: Rows, one: Rows, other: Rows) -> None:
-    for c in range(total.shape[0]):
-        total[c] += abs(one[c] - other[c])
+@numba.njit("void(int64[::1], int64, int64, int32[::1], int32[::1], int64)", cache=True, nogil=True)
+def _add_four(answer: Rows, weight: int, shift: int, one: Row, other: Row, edge: int) -> None:
+    inside = answer[edge : answer.shape[0] - edge]
+    left1, left2 = one[edge - shift :], other[edge - shift :]
+    right1, right2 = one[edge + shift :], other[edge + shift :]
+    for c in range(inside.shape[0]):
+        total = np.int64(left1[c]) + np.int64(right1[c]) + np.int64(left2[c]) + np.int64(right2[c])
+        inside[c] += weight * total
 
 
-@numba.njit("void(int64[::1], int64[::1], int64[:,::1], int64, int64, int64, int64)", cache=True, nogil=True)
-def _measure_activity(
-    activity: Rows, change: Rows, window: Rows, top: int, height: int, edge: int, half: int
-) -> None:
-    cols, width = activity.shape[0], 2 * half + 1
-    count = height * (width - 1) + (height - 1) * width
-    scale = ((1 << ACTIVITY_SHIFT) + count // 2) // count
-    start, length = edge - half, cols + 2 * half
-    activity[:] = 0
-    change[:] = 0
-    for i in range(top, top + height):
-        _add_change(change[: length - 1], window[i, start + 1 : start + length], window[i, start : start + length - 1])
-    for k in range(width - 1):
-        part = change[k : k + cols]
-        for c in range(cols):
-            activity[c] += part[c]
-    change[:] = 0
-    for i in range(top + 1, top + height):
-        _add_change(change, window[i, start : start + length], window[i - 1, start : start + length])
+@numba.njit("void(int32[::1], int32[::1], int64, int64[::1])", cache=True, nogil=True)
+def _add_change(one: Row, other: Row, shift: int, total: Rows) -> None:
+    later = other[shift:]
+    for c in range(later.shape[0]):
+        total[c] += abs(np.int64(later[c]) - np.int64(one[c]))
+
+
+@numba.njit("void(int64[::1], int64[::1], int64, int64, int64)", cache=True, nogil=True)
+def _add_boxes(activity: Rows, change: Rows, edge: int, start: int, width: int) -> None:
+    inside = activity[edge : activity.shape[0] - edge]
     for k in range(width):
-        part = change[k : k + cols]
-        for c in range(cols):
-            activity[c] += part[c]
-    for c in range(cols):
-        activity[c] = (activity[c] * scale) >> ACTIVITY_SHIFT
+        part = change[edge + start + k :]
+        for c in range(inside.shape[0]):
+            inside[c] += part[c]
 
 
-@numba.njit("void(int64[::1], int64[:,::1], int64, int64, int16[:,::1])", cache=True, nogil=True)
-def _measure_unit(unit: Rows, window: Rows, top: int, edge: int, weights: NDArray[np.int16]) -> None:
-    height, width = weights.shape
-    cols = unit.shape[0]
+@numba.njit("void(int64[::1], int64[::1], int64, int64[::1])", cache=True, nogil=True)
+def _add_clamped(answer: Rows, unit: Rows, weight: int, activity: Rows) -> None:
+    for c in range(answer.shape[0]):
+        answer[c] += weight * min(max(unit[c] >> FIRST_SHIFT, -activity[c]), activity[c])
+
+
+@numba.njit("void(int32[:,::1], int64[::1], int16[:,::1], int64[::1], int64)", cache=True, nogil=True)
+def _measure_unit(source: Plane, nearest: Rows, weights: NDArray[np.int16], unit: Rows, edge: int) -> None:
+    half = weights.shape[1] // 2
+    inside = unit[edge : unit.shape[0] - edge]
     unit[:] = 1 << (FIRST_SHIFT - 1)
-    for i in range(height):
-        for k in range(width):
-            start = edge + k - width // 2
-            weight, part = np.int64(weights[i, k]), window[top + i, start : start + cols]
-            for c in range(cols):
-                unit[c] += weight * part[c]
-    for c in range(cols):
-        unit[c] >>= FIRST_SHIFT
-
-
-@numba.njit("void(int64[::1], int64[:,::1], int64, int64, int16[:,::1])", cache=True, nogil=True)
-def _add_linear(answer: Rows, window: Rows, depth: int, edge: int, taps: NDArray[np.int16]) -> None:
-    cols = answer.shape[0]
-    for m in range(taps.shape[0]):
-        above, below = window[depth - 1 - m], window[depth + m]
-        _add_pair(answer, np.int64(taps[m, 0]), above[edge : edge + cols], below[edge : edge + cols])
-        for k in range(1, taps.shape[1]):
-            tap, left, right = np.int64(taps[m, k]), edge - k, edge + k
-            _add_pair(answer, tap, above[left : left + cols], below[left : left + cols])
-            _add_pair(answer, tap, above[right : right + cols], below[right : right + cols])
+    for i in range(weights.shape[0]):
+        for k in range(weights.shape[1]):
+            weight, part = np.int64(weights[i, k]), source[nearest[i], edge + k - half :]
+            for c in range(inside.shape[0]):
+                inside[c] += weight * np.int64(part[c])
 
 
 @numba.njit(
-    "void(int32[:,::1], int32[:,::1], int64, int16[:,::1], int16[:,:,::1], int16[::1], int64)", cache=True, nogil=True
+    "void(int32[:,::1], int32[:,::1], int64, int64, int64, int16[:,::1], int16[:,:,::1], int16[::1], int64)",
+    cache=True, nogil=True,
 )
 def apply_step(
-    target: Plane, source: Plane, is_update: int, taps: NDArray[np.int16], first: NDArray[np.int16],
-    second: NDArray[np.int16], sign: int,
+    target: Plane, source: Plane, count: int, edge: int, is_update: int, taps: NDArray[np.int16],
+    first: NDArray[np.int16], second: NDArray[np.int16], sign: int,
 ) -> None:
     """Add ``sign`` x the step's answer to each row of ``target``.
 
-    The nearest source rows of row r are r and r + 1 for a prediction, r - 1 and r for an update. Rows beyond an edge
-    are mirrored, columns beyond an edge repeat it.
+    ``target`` and ``source`` hold ``count`` planes side by side, each with ``edge`` samples more to either side. The
+    nearest source rows of row r are r and r + 1 for a prediction, r - 1 and r for an update. Rows beyond an edge are
+    mirrored, columns beyond an edge repeat it.
     """
-    rows, cols = target.shape
-    if source.shape[0] == 0:
+    rows, width = target.shape
+    if source.shape[0] == 0 or rows == 0 or width == 0:
         return
     hidden, network_depth, half = first.shape[0], first.shape[1] // 2, first.shape[2] // 2
     if hidden == 0:
         network_depth = half = 0
     depth = max(taps.shape[0], network_depth)
-    edge = max(taps.shape[1] - 1, half)
-    length = rows + source.shape[0]
-    window = np.empty((2 * depth, cols + 2 * edge), np.int64)
-    answer, unit, activity = np.empty(cols, np.int64), np.empty(cols, np.int64), np.empty(cols, np.int64)
-    change = np.empty(cols + 2 * half, np.int64)
+    length, top, height = rows + source.shape[0], depth - network_depth, 2 * network_depth
+    changes = max(1, height * 2 * half + (height - 1) * (2 * half + 1))
+    scale = ((1 << ACTIVITY_SHIFT) + changes // 2) // changes
+    nearest = np.zeros(2 * depth, np.int64)
+    answer, unit, activity = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width, np.int64)
+    change = np.zeros(width, np.int64)
     for r in range(rows):
         for i in range(2 * depth):
             position = 2 * (r - depth + 1 + i) - 1 if is_update else 2 * (r - depth + 1 + i)
-            _pad(window[i], source[mirrored(position, length) >> 1], edge)
+            nearest[i] = mirrored(position, length) >> 1
         answer[:] = 1 << (TAP_SHIFT - 1)
-        _add_linear(answer, window, depth, edge, taps)
+        for m in range(taps.shape[0]):
+            above, below = source[nearest[depth - 1 - m]], source[nearest[depth + m]]
+            _add_pair(answer, np.int64(taps[m, 0]), 0, above, below, edge)
+            for k in range(1, taps.shape[1]):
+                _add_four(answer, np.int64(taps[m, k]), k, above, below, edge)
         if hidden > 0:
-            top = depth - network_depth
-            _measure_activity(activity, change, window, top, 2 * network_depth, edge, half)
+            activity[:] = 0
+            change[:] = 0
+            for i in range(top, top + height):
+                _add_change(source[nearest[i]], source[nearest[i]], 1, change)
+            _add_boxes(activity, change, edge, -half, 2 * half)
+            change[:] = 0
+            for i in range(top + 1, top + height):
+                _add_change(source[nearest[i - 1]], source[nearest[i]], 0, change)
+            _add_boxes(activity, change, edge, -half, 2 * half + 1)
+            for c in range(width):
+                activity[c] = (activity[c] * scale) >> ACTIVITY_SHIFT
             for j in range(hidden):
-                _measure_unit(unit, window, top, edge, first[j])
-                weight = np.int64(second[j])
-                for c in range(cols):
-                    answer[c] += weight * min(max(unit[c], -activity[c]), activity[c])
-        for c in range(cols):
-            target[r, c] = np.int32(target[r, c] + sign * (answer[c] >> TAP_SHIFT))
-
-
-@numba.njit(
-    "void(int32[:,:,::1], int32[:,:,::1], int64, int16[:,::1], int16[:,:,::1], int16[::1], int64)", cache=True,
-    nogil=True,
-)
-def apply_steps(
-    targets: Stack, sources: Stack, is_update: int, taps: NDArray[np.int16], first: NDArray[np.int16],
-    second: NDArray[np.int16], sign: int,
-) -> None:
-    """:func:`apply_step` on plane after plane: calling it for each from Python takes longer than a small plane does."""
-    for k in range(targets.shape[0]):
-        apply_step(targets[k], sources[k], is_update, taps, first, second, sign)
+                _measure_unit(source, nearest[top:], first[j], unit, edge)
+                _add_clamped(answer, unit, np.int64(second[j]), activity)
+        row = target[r]
+        for c in range(edge, width - edge):
+            row[c] = np.int32(row[c] + sign * (answer[c] >> TAP_SHIFT))
+    _repeat_edges(target, count, edge)

@@ -55,10 +55,11 @@ def quantise_dependent(
     chosen = np.zeros(scaled.shape, np.int32)
     _classify(first, classes)
     _set_prices(np.stack([_counts(first, classes)] * 2), prices)
+    before, paid = _behind(trellis)
     for _ in range(passes):
         counted = np.zeros((2, CLASSES, SIZES), np.int64)
         _viterbi(
-            np.ascontiguousarray(size), classes, prices, np.float32(slope), trellis.following, trellis.sides, chosen,
+            np.ascontiguousarray(size), classes, prices, np.float32(slope), before, paid, trellis.sides, chosen,
             counted,
         )
         _set_prices(counted, prices)
@@ -81,33 +82,55 @@ def _set_prices(counted: NDArray[np.int64], prices: NDArray[np.float32]) -> None
     prices[:, :, 0] = bits[:, :, 0]
 
 
+def _class_table() -> NDArray[np.uint8]:
+    """Class of a mean magnitude in 1/64, in half octaves."""
+    table = np.zeros(64 * 64 + 1, np.uint8)
+    for mean in range(table.size):
+        size = mean.bit_length()
+        half = 1 if size >= 2 and mean >= 3 << (size - 2) else 0
+        table[mean] = min(2 * size + half, CLASSES - 1)
+    return table
+
+
+_CLASS_OF = _class_table()
+
+
+@numba.njit("void(int32[:,::1], int64, int32[::1])", cache=True, nogil=True)
+def _sum_around(plane: NDArray[np.int32], r: int, total: NDArray[np.int32]) -> None:
+    one, two, mid, four, five = plane[r], plane[r + 1], plane[r + 2], plane[r + 3], plane[r + 4]
+    for c in range(total.size):
+        straight = mid[c + 1] + mid[c + 3] + two[c + 2] + four[c + 2]
+        corners = two[c + 1] + two[c + 3] + four[c + 1] + four[c + 3]
+        far = mid[c] + mid[c + 4] + one[c + 2] + five[c + 2]
+        rest = one[c] + one[c + 1] + one[c + 3] + one[c + 4] + five[c] + five[c + 1] + five[c + 3] + five[c + 4]
+        rest += two[c] + two[c + 4] + four[c] + four[c + 4]
+        total[c] = np.int32(5 * straight + 3 * corners + 2 * far + rest)
+
+
 @numba.njit("void(int32[:,:,::1], uint8[:,:,::1])", cache=True, nogil=True)
 def _classify(magnitudes: Stack, classes: NDArray[np.uint8]) -> None:
-    """Class of each sample from the magnitudes around it and in the component before."""
+    """Class of each sample from the magnitudes around it, the nearer the heavier, and in the component before."""
     components, rows, cols = magnitudes.shape
+    here, before = np.zeros((rows + 4, cols + 4), np.int32), np.zeros((rows + 4, cols + 4), np.int32)
+    inside = np.zeros((rows + 4, cols + 4), np.int32)
+    inside[2 : rows + 2, 2 : cols + 2] = 1
+    weights, total = np.zeros((rows, cols), np.int32), np.zeros(cols, np.int32)
+    for r in range(rows):
+        _sum_around(inside, r, weights[r])
     for k in range(components):
+        here, before = before, here
         for r in range(rows):
             for c in range(cols):
-                total = np.int64(0)
-                weight = np.int64(0)
-                for y in range(max(r - 2, 0), min(r + 3, rows)):
-                    for x in range(max(c - 2, 0), min(c + 3, cols)):
-                        if y == r and x == c:
-                            continue
-                        share = 4 // ((y - r) * (y - r) + (x - c) * (x - c)) + 1
-                        total += share * min(magnitudes[k, y, x], 64)
-                        weight += share
-                if k > 0:
-                    total += 4 * min(magnitudes[k - 1, r, c], 64)
-                    weight += 4
-                mean = 64 * total // max(weight, 1)
-                size = np.int64(0)
-                while (np.int64(1) << size) <= mean:
-                    size += 1
-                half = np.int64(0)
-                if size >= 2 and mean >= 3 * (np.int64(1) << (size - 2)):
-                    half = 1
-                classes[k, r, c] = np.uint8(min(2 * size + half, CLASSES - 1))
+                here[r + 2, c + 2] = min(magnitudes[k, r, c], 64)
+        for r in range(rows):
+            _sum_around(here, r, total)
+            if k > 0:
+                for c in range(cols):
+                    mean = 64 * np.int64(total[c] + 4 * before[r + 2, c + 2]) // (np.int64(weights[r, c]) + 4)
+                    classes[k, r, c] = _CLASS_OF[mean]
+            else:
+                for c in range(cols):
+                    classes[k, r, c] = _CLASS_OF[64 * np.int64(total[c]) // max(np.int64(weights[r, c]), 1)]
 
 
 @numba.njit("float32(float32[:,:,::1], int64, int64, int64)", cache=True, nogil=True)
@@ -121,58 +144,72 @@ def _price(prices: NDArray[np.float32], which: int, kind: int, size: int) -> flo
     return prices[which, kind, SIZES - 1] + extra
 
 
+def _behind(trellis: Trellis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The two states that lead to each state, and for each of them which error is paid: side x 2 + parity."""
+    states = len(trellis.sides)
+    before, paid = np.zeros((2, states), np.int64), np.zeros((2, states), np.int64)
+    for to in range(states):
+        ways = [(s, p) for s in range(states) for p in range(2) if trellis.following[s, p] == to]
+        for way, (state, parity) in enumerate(ways):
+            before[way, to], paid[way, to] = state, 2 * trellis.sides[state] + parity
+    return before, paid
+
+
 @numba.njit(
-    "void(float32[:,:,::1], uint8[:,:,::1], float32[:,:,::1], float32, int64[:,::1], int64[::1], int32[:,:,::1],"
-    "int64[:,:,::1])",
+    "void(float32[:,:,::1], uint8[:,:,::1], float32[:,:,::1], float32, int64[:,::1], int64[:,::1], int64[::1],"
+    "int32[:,:,::1], int64[:,:,::1])",
     cache=True, nogil=True,
 )
 def _viterbi(
-    sizes: Scaled, classes: NDArray[np.uint8], prices: NDArray[np.float32], slope: float,
-    following: NDArray[np.int64], sides: NDArray[np.int64], chosen: Stack, counted: NDArray[np.int64],
+    sizes: Scaled, classes: NDArray[np.uint8], prices: NDArray[np.float32], slope: float, before: NDArray[np.int64],
+    paid: NDArray[np.int64], sides: NDArray[np.int64], chosen: Stack, counted: NDArray[np.int64],
 ) -> None:
     components, rows, cols = sizes.shape
     count, states = rows * cols, len(sides)
-    came_from = np.zeros((count, states), np.uint8)
-    taken = np.zeros((count, 2, 2), np.int32)  # cheapest magnitude of each parity in either quantiser
-    cost, new_cost = np.zeros(states, np.float64), np.zeros(states, np.float64)
-    dear = np.zeros((2, 2), np.float64)
+    ways = np.zeros((count, states), np.uint8)  # by which of the two ways a state was reached
+    taken = np.zeros((count, 4), np.int32)  # cheapest magnitude of each parity in either quantiser
+    cost, new_cost = np.zeros(states, np.float32), np.zeros(states, np.float32)
+    dear = np.zeros(4, np.float32)
     for k in range(components):
         cost[:] = 1e30
         cost[0] = 0.0
-        for at in range(count):
-            size = sizes[k, at // cols, at % cols]
-            kind = np.int64(classes[k, at // cols, at % cols])
-            for which in range(2):
-                dear[which, 0] = dear[which, 1] = 1e31
-                near = np.int64((size + which) * np.float32(0.5))
-                for option in range(3):
-                    magnitude = np.int64(0) if option == 2 else near + option
-                    rebuilt = np.float32(2 * magnitude - (which if magnitude > 0 else 0))
-                    error = size - rebuilt
-                    total = error * error + slope * _price(prices, which, kind, magnitude)
-                    if total < dear[which, magnitude & 1]:
-                        dear[which, magnitude & 1] = total
-                        taken[at, which, magnitude & 1] = magnitude
-            new_cost[:] = 1e31
-            for state in range(states):
-                which = sides[state]
-                for parity in range(2):
-                    total = cost[state] + dear[which, parity]
-                    to = following[state, parity]
-                    if total < new_cost[to]:
-                        new_cost[to] = total
-                        came_from[at, to] = state
-            low = new_cost.min()
-            for state in range(states):
-                cost[state] = new_cost[state] - low
+        at = 0
+        for r in range(rows):
+            for c in range(cols):
+                size, kind = sizes[k, r, c], np.int64(classes[k, r, c])
+                for which in range(2):
+                    lower = np.int64((size + which) * np.float32(0.5))
+                    near = np.float32(2 * lower - (which if lower > 0 else 0))
+                    next_one = np.float32(2 * lower + 2 - which)
+                    low = (size - near) * (size - near) + slope * _price(prices, which, kind, lower)
+                    high = (size - next_one) * (size - next_one) + slope * _price(prices, which, kind, lower + 1)
+                    zero = size * size + slope * prices[which, kind, 0]
+                    even, odd = (low, high) if (lower & 1) == 0 else (high, low)
+                    even_one, odd_one = (lower, lower + 1) if (lower & 1) == 0 else (lower + 1, lower)
+                    if zero < even:
+                        even, even_one = zero, np.int64(0)
+                    dear[2 * which], dear[2 * which + 1] = even, odd
+                    taken[at, 2 * which], taken[at, 2 * which + 1] = even_one, odd_one
+                least = np.float32(1e31)
+                reached = ways[at]
+                for state in range(states):
+                    first = cost[before[0, state]] + dear[paid[0, state]]
+                    other = cost[before[1, state]] + dear[paid[1, state]]
+                    reached[state] = 1 if other < first else 0
+                    new_cost[state] = min(first, other)
+                    least = min(least, new_cost[state])
+                for state in range(states):
+                    cost[state] = new_cost[state] - least
+                at += 1
         state = np.int64(np.argmin(cost))
-        for at in range(count - 1, -1, -1):
-            before = np.int64(came_from[at, state])
-            which = sides[before]
-            magnitude = np.int64(taken[at, which, 0 if following[before, 0] == state else 1])
-            state = before
-            chosen[k, at // cols, at % cols] = np.int32(magnitude)
-            counted[which, classes[k, at // cols, at % cols], min(magnitude, SIZES - 1)] += 1
+        for r in range(rows - 1, -1, -1):
+            for c in range(cols - 1, -1, -1):
+                at -= 1
+                way = np.int64(ways[at, state])
+                magnitude = np.int64(taken[at, paid[way, state]])
+                state = before[way, state]
+                chosen[k, r, c] = np.int32(magnitude)
+                counted[sides[state], classes[k, r, c], min(magnitude, SIZES - 1)] += 1
 
 
 @numba.njit("void(int32[:,:,::1], int64[:,::1], int64[::1], int32[:,:,::1])", cache=True, nogil=True)

@@ -121,12 +121,18 @@ class LevelTransform:
         Raises:
             CubeRefused: samples so large that the transform could overflow, or no samples.
         """
-        current = _checked(plane)
-        details = []
+        coarse, details = self.analyse_stack(checked(plane[None] if plane.ndim == 2 else plane), levels)
+        return Pyramid(coarse[0], tuple((hl[0], lh[0], hh[0]) for hl, lh, hh in details))
+
+    def analyse_stack(
+        self, planes: NDArray[np.int32], levels: int
+    ) -> tuple[NDArray[np.int32], list[Details]]:
+        """As :meth:`analyse`, of many planes at a time: coarse planes, and (hl, lh, hh) finest level first."""
+        current, details = np.ascontiguousarray(planes), []
         for number in range(1, levels + 1):
-            current, hl, lh, hh = self._level(number).split(current)
+            current, hl, lh, hh = self._level(number).split_stack(current)
             details.append((hl, lh, hh))
-        return Pyramid(current, tuple(details))
+        return current, details
 
     def synthesise(self, pyramid: Pyramid, down_to_level: int = 0) -> Plane:
         """The plane of a pyramid, int32 ``(row, col)``: the exact inverse of :meth:`analyse`.
@@ -135,11 +141,8 @@ class LevelTransform:
             pyramid: as analysed, or its quantised form.
             down_to_level: 0 gives the whole plane, k the coarse plane that level k left behind.
         """
-        current = np.ascontiguousarray(pyramid.coarse)
-        for level in range(pyramid.levels, down_to_level, -1):
-            hl, lh, hh = (np.ascontiguousarray(part) for part in pyramid.details[level - 1])
-            current = self._level(level).join(current, hl, lh, hh)
-        return current
+        details = [(hl[None], lh[None], hh[None]) for hl, lh, hh in pyramid.details]
+        return self.synthesise_stack(pyramid.coarse[None], details, down_to_level)[0]
 
     def synthesise_stack(
         self, coarse: NDArray[np.int32], details: Sequence[Details], down_to_level: int = 0
@@ -190,13 +193,18 @@ class LevelTransform:
         )
 
 
-def _checked(plane: Plane) -> Plane:
-    if plane.ndim != 2 or plane.size == 0:
-        raise CubeRefused("a plane needs samples in rows and columns", got=plane.shape)
-    largest = max(int(plane.max()), -int(plane.min()))
+def checked(planes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Planes ``(component, row, col)`` that the transform can hold, contiguous.
+
+    Raises:
+        CubeRefused: samples so large that the transform could overflow, or no samples.
+    """
+    if planes.ndim != 3 or planes.size == 0:
+        raise CubeRefused("a plane needs samples in rows and columns", got=planes.shape)
+    largest = max(int(planes.max()), -int(planes.min()))
     if largest > LARGEST_SAMPLE:
         raise CubeRefused("samples too large for the spatial transform", got=largest, wanted=f"<= {LARGEST_SAMPLE}")
-    return np.ascontiguousarray(plane, dtype=np.int32)
+    return np.ascontiguousarray(planes, dtype=np.int32)
 
 
 @cache

@@ -14,6 +14,7 @@ import numpy as np
 from palimpsest.codec import rdoq
 from palimpsest.codec.planes import SIDE_LEVEL, ChunkDecoder, ChunkEncoder
 from palimpsest.codec.quantiser import Pull, block_gains, dequantise, quantise, unit_step
+from palimpsest.codec.spatial import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +97,7 @@ class TileCoder:
         components, rows, cols = planes.shape
         levels = self._levels
         spread = self._transform.synthesis_gains(levels)
-        pyramids = [self._transform.analyse(plane, levels) for plane in planes]
+        coarse_planes, details = self._transform.analyse_stack(checked(planes), levels)
         state, trellis = self._initial.copy(), self._initial.trellis
         pulls: list[Pull] = []
         chunks: list[bytes] = []
@@ -108,16 +109,15 @@ class TileCoder:
             pulls.append(pull)
             return coded, dequantise(coded, step, local, pull, trellis)
 
-        coarse, coarse_back = quantised(np.stack([p.coarse for p in pyramids]), spread.coarse, levels)
+        coarse, coarse_back = quantised(coarse_planes, spread.coarse, levels)
         encoder = ChunkEncoder(state, coarse.size)
         encoder.code(coarse, level=SIDE_LEVEL, orientation=COARSE, dependent=True)
         chunks.append(encoder.finish())
         back: list[Parts] = []
         parents: Sequence[Stack | None] = (None, None, None)
         for level in range(levels, 0, -1):
-            parts = [np.stack([p.details[level - 1][o] for p in pyramids]) for o in range(3)]
-            coded = [quantised(parts[o], spread.details[level - 1][o], level) for o in range(3)]
-            encoder = ChunkEncoder(state, sum(part.size for part in parts))
+            coded = [quantised(details[level - 1][o], spread.details[level - 1][o], level) for o in range(3)]
+            encoder = ChunkEncoder(state, sum(part.size for part in details[level - 1]))
             for o in range(3):
                 encoder.code(
                     coded[o][0], level=level - 1, orientation=o, parents=parents[o],
