@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from palimpsest_pipelines.restoration_cases import Case
+
     Restorer = Callable[[], NDArray[np.float32]]
+
+ORACLE = "oracle_wiener"  # knows the clean scene's covariance and the noise: a hint, and no rival
 
 
 def interpolated(cube: Cube, usable: NDArray[np.bool_], kind: str) -> NDArray[np.float32]:
@@ -50,39 +56,89 @@ def interpolated(cube: Cube, usable: NDArray[np.bool_], kind: str) -> NDArray[np
     return values.reshape(cube.data.shape)
 
 
-def rivals_for(
-    folder: Path, case: str, cube: Cube, usable: NDArray[np.bool_], unit: float
-) -> dict[str, Restorer]:
+def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
     """The restorers of a folder's ``restorers.py`` that serve a case, by name; each gives stored units.
+
+    Those that need a package which is not installed raise ImportError when they are asked.
 
     Raises:
         UsageError: no such file, or it cannot be read.
     """
     rival = _module(folder)
-    y = np.ascontiguousarray(np.moveaxis(np.asarray(cube.data), 0, 2).astype(np.float32) / np.float32(unit))
-    mask = np.ascontiguousarray(np.moveaxis(usable, 0, 2))
-    y = np.where(mask, y, np.float32(0))
+    y = np.ascontiguousarray(np.moveaxis(np.asarray(case.struck.data), 0, 2).astype(np.float32) / np.float32(case.unit))
+    mask = np.ascontiguousarray(np.moveaxis(case.usable, 0, 2))
+    if not case.is_blind or case.kind == "made":
+        y = np.where(mask, y, np.float32(0))
     bands = y.shape[2]
-    flat, flat_mask = y.reshape(-1, bands).astype(np.float64), mask.reshape(-1, bands)
+    told = None if mask.all() else mask
 
     def factors(count: int) -> NDArray[np.float32]:
-        return np.asarray(rival.fa_rec(rival.fa_em(flat, flat_mask, k=count, iters=25), y.shape))
+        flat_mask = None if told is None else told.reshape(-1, bands)
+        model = rival.fa_em(y.reshape(-1, bands).astype(np.float64), flat_mask, k=count, iters=25)
+        return np.asarray(rival.fa_rec(model, y.shape))
 
-    if case.startswith("wide") or case == "f":
-        chosen: dict[str, Restorer] = {
+    if case.kind in ("wide", "clean", "f"):
+        chosen: dict[str, Restorer] = {} if case.kind == "clean" else {
             "akima": lambda: rival.interp_spec(y, mask, "akima"), "gp6": lambda: rival.gp_spec(y, mask, 6),
             "gp12": lambda: rival.gp_spec(y, mask, 12), "gp25": lambda: rival.gp_spec(y, mask, 25),
         }
-    elif case == "g":
+    elif case.kind == "g":
         chosen = {
             "fa30": lambda: np.where(mask, y, factors(30)),
             "softimpute": lambda: np.where(mask, y, rival.softimpute(y, mask, 150, 1e-4)),
         }
-    elif case == "e":
-        chosen = {"fa20": lambda: factors(20), "rob_fa": lambda: _robust(rival, y, mask)}
+    elif case.is_noisy:
+        chosen = _noise_rivals(rival, case, y, told) | {"fa20": lambda: factors(20)}
     else:
-        chosen = {"fa20+pchip": lambda: _factors_then_pchip(rival, cube, mask, y)}
-    return {name: _stored(run, unit) for name, run in chosen.items()}
+        chosen = {"fa20+pchip": lambda: _factors_then_pchip(rival, case.struck, mask, y)}
+    return {name: _stored(run, case.unit) for name, run in chosen.items()}
+
+
+def _noise_rivals(
+    rival: ModuleType, case: Case, y: NDArray[np.float32], told: NDArray[np.bool_] | None
+) -> dict[str, Restorer]:
+    sigma = np.zeros(y.shape[2]) if case.sigma is None else case.sigma / case.unit
+    clean = np.moveaxis(np.asarray(case.truth), 0, 2).astype(np.float32) / np.float32(case.unit)
+    struck = None if case.kind not in ("c", "d", "e") else np.moveaxis(case.damaged, 0, 2)
+    chosen: dict[str, Restorer] = {ORACLE: lambda: rival.oracle_wiener(y, clean, sigma, struck)}
+    if case.kind in ("c", "d", "e"):
+        chosen["rob_fa"] = lambda: _robust(rival, y, told)
+        chosen["rob_fa_bm3d"] = lambda: _robust(rival, y, told, collaborative=True)
+    if told is None:
+        chosen |= {
+            "nlm_eig": lambda: rival.nlm_eig(y), "tv_eig": lambda: rival.tv_eig(y), "pca10": lambda: rival.pca(y),
+            "mnf10": lambda: rival.mnf(y), "fasthyde_joint_bm3d": lambda: rival.fasthyde_joint(y),
+        }
+        if case.kind in ("c", "d", "e"):
+            chosen["rpca"] = lambda: rival.rpca(y)
+    return chosen
+
+
+def cached(path: Path | None, folder: Path, case: Case, name: str) -> tuple[str, dict[str, object] | None]:
+    """The key of a rival's figures on a case, and the figures where they were measured before.
+
+    The key holds the struck values, what was told, the truth, and the rivals' code: a change in any of them, and the
+    rival runs again.
+
+    Raises:
+        UsageError: lines that are not JSON.
+    """
+    running = hashlib.sha256(f"{case.scene} {case.name} {name}".encode())
+    for file in sorted(folder.glob("*.py")):
+        running.update(file.read_bytes())
+    for part in (case.struck.data, case.truth, case.usable):
+        running.update(np.ascontiguousarray(part).tobytes())
+    key = running.hexdigest()[:32]
+    if path is None or not path.is_file():
+        return key, None
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UsageError("not a cache of rivals' figures", where=path, got=line[:60], wanted="JSON") from error
+        if row.get("key") == key:
+            return key, dict(row["figures"])
+    return key, None
 
 
 def _factors_then_pchip(
@@ -104,8 +160,13 @@ def _stored(run: Restorer, unit: float) -> Restorer:
     return lambda: np.moveaxis(np.asarray(run(), np.float32), 2, 0) * np.float32(unit)
 
 
-def _robust(rival: ModuleType, y: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return np.asarray(rival.fa_rec(rival.rob_fa(y, mask)[0], y.shape))
+def _robust(
+    rival: ModuleType, y: NDArray[np.float32], mask: NDArray[np.bool_] | None, *, collaborative: bool = False
+) -> NDArray[np.float32]:
+    model, moved, trusted, _ = rival.rob_fa(y, mask)
+    if not collaborative:
+        return np.asarray(rival.fa_rec(model, y.shape))
+    return np.asarray(rival.eigen_bm3d(model, rival.fill(moved, trusted, model), y.shape))
 
 
 def _module(folder: Path) -> ModuleType:

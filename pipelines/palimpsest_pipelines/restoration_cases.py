@@ -1,0 +1,224 @@
+"""The struck cubes of the restoration benchmark, each with its truth and with what restorers are told.
+
+Cases: noise (a05, a10, b: every voxel is judged); c, d, e (noise with impulses, stripes, dead lines) with the mask
+known and, as 'c:blind', without it; f (short runs of bands missing), g (half the voxels missing), wide:NAME (whole
+runs of bands missing in every pixel), clean:N:NAME (the same, but for N pixels); 'decoded' (a stream of a tenth of a
+bit per sample: every voxel is judged, none may get worse); made scenes with mixed defects, the mask known ('made') and
+flagged defects alone ('made:blind').
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from palimpsest.cubes import Cube
+
+MADE_SEED = 770_001  # training draws its seeds below 2 ** 30 by chance; these scenes were never among its lists
+MADE_SIDE = 64
+MADE_KINDS = ("mixed", "vegetation", "urban", "geology")
+FEWEST_BANDS = 80
+DECODED = "decoded"
+DECODED_BPPPC = 0.1
+NOISE = ("a05", "a10", "b")
+STRUCK = ("c", "d", "e")
+BLIND = ":blind"
+CLEAN = (1, 3, 10)
+_CLEAN_SEED = 41
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A struck cube and its truth.
+
+    Args:
+        scene: which scene.
+        name: which case.
+        struck: the cube to restore.
+        truth: clean values, ``(band, row, col)``.
+        reasons: a :class:`~palimpsest.cubes.Reason` where a voxel is to be judged, 0 elsewhere, ``(band, row, col)``.
+        usable: what restorers are told, True = usable, ``(band, row, col)``.
+        unit: stored units of one: the 99.9th percentile of the truth.
+        is_decoded: whether the struck cube comes from a stream.
+        sigma: standard deviation of the noise that was added, stored units, ``(band,)``; None where none was.
+    """
+
+    scene: str
+    name: str
+    struck: Cube
+    truth: NDArray[np.generic]
+    reasons: NDArray[np.uint8]
+    usable: NDArray[np.bool_]
+    unit: float
+    is_decoded: bool = False
+    sigma: NDArray[np.float64] | None = None
+
+    @property
+    def damaged(self) -> NDArray[np.bool_]:
+        """Voxels to be judged, ``(band, row, col)``."""
+        return np.not_equal(self.reasons, 0)
+
+    @property
+    def kind(self) -> str:
+        """The case without its variant: 'c' of 'c:blind', 'wide' of 'wide:red_edge'."""
+        return self.name.split(":")[0]
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nobody tells which voxels are damaged."""
+        return self.name.endswith(BLIND)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether noise was added that is to be taken off."""
+        return self.kind in (*NOISE, *STRUCK)
+
+
+def cases_of(
+    scenes: Path, only: tuple[str, ...] = (), wanted: tuple[str, ...] = (), side: int | None = None
+) -> Iterator[Case]:
+    """The cases asked for, scene by scene.
+
+    Args:
+        scenes: folder of ENVI cubes.
+        only: names of the scenes to take; 'made' is the name of the made ones.
+        wanted: cases; all that apply when empty. A name without variant stands for all variants.
+        side: rows and columns that are cut from the middle of larger scenes.
+    """
+    from palimpsest.formats import read
+
+    for path in sorted(scenes.glob("*.hdr")):
+        if only and path.stem not in only:
+            continue
+        cube = read(path)
+        whole = int(cube.usable().reshape(cube.shape.bands, -1).all(axis=1).sum())
+        if whole < FEWEST_BANDS and not only:
+            continue  # a mosaic with holes or a camera says nothing about these cases
+        yield from scene_cases(path.stem, whole_bands(cube if side is None else middle(cube, side)), wanted)
+    if not only or "made" in only:
+        yield from _made_cases(wanted)
+
+
+def scene_cases(scene: str, cube: Cube, wanted: tuple[str, ...] = ()) -> Iterator[Case]:
+    """The cases of one scene whose values are taken for the truth."""
+    from palimpsest.cubes import Reason
+    from palimpsest.scenes import degrade
+
+    if is_wanted(DECODED, wanted):
+        yield _decoded_case(scene, cube)
+    for name in case_names(cube):
+        if not is_wanted(name, wanted):
+            continue
+        if name.startswith("clean:"):
+            yield clean_case(scene, cube, name)
+            continue
+        struck = degrade(cube, name.removesuffix(BLIND))
+        reasons, usable, given = struck.reasons, ~struck.damaged, struck.cube
+        if name in NOISE:
+            reasons = np.full(reasons.shape, Reason.USER, np.uint8)
+        if name.endswith(BLIND):
+            usable, given = np.ones(reasons.shape, bool), replace(given, reasons=None)
+        yield Case(scene, name, given, cube.data, reasons, usable, struck.unit, sigma=struck.noise_sigma)
+
+
+def is_wanted(name: str, wanted: tuple[str, ...]) -> bool:
+    """Whether a case was asked for by its name or by that of its kind."""
+    return not wanted or name in wanted or name.split(":")[0] in wanted
+
+
+def clean_case(scene: str, cube: Cube, name: str) -> Case:
+    """Whole runs missing in all pixels but a few, seeded: 'clean:N:NAME'."""
+    from palimpsest.scenes import degrade
+
+    _, number, run = name.split(":", 2)
+    struck = degrade(cube, f"wide:{run}")
+    rng = np.random.default_rng([_CLEAN_SEED, int(number)])
+    spared = rng.choice(cube.data[0].size, int(number), replace=False)
+    data, reasons = np.array(struck.cube.data), struck.reasons.copy()
+    bands = len(data)
+    data.reshape(bands, -1)[:, spared] = np.asarray(cube.data).reshape(bands, -1)[:, spared]
+    reasons.reshape(bands, -1)[:, spared] = 0
+    given = replace(struck.cube, data=data, reasons=reasons)
+    return Case(scene, name, given, cube.data, reasons, reasons == 0, struck.unit)
+
+
+def middle(cube: Cube, side: int) -> Cube:
+    """The middle of a cube, ``side`` rows and columns at most."""
+    from palimpsest.cubes import Window
+
+    _, rows, cols = cube.shape
+    row, col = max(0, (rows - side) // 2), max(0, (cols - side) // 2)
+    return cube.window(Window(row, min(rows, row + side), col, min(cols, col + side)))
+
+
+def whole_bands(cube: Cube) -> Cube:
+    """The cube's bands in which every voxel is usable: what can serve as truth.
+
+    Raises:
+        UsageError: fewer than eight such bands.
+    """
+    good = np.flatnonzero(cube.usable().reshape(cube.shape.bands, -1).all(axis=1))
+    if good.size < 8:
+        raise UsageError("too few whole bands to benchmark on", where=cube.name, got=good.size, wanted="8 or more")
+    reasons = None if cube.reasons is None else cube.reasons[good]
+    data = np.ascontiguousarray(np.asarray(cube.data)[good])
+    return replace(cube, data=data, bands=cube.bands.select(good), reasons=reasons)
+
+
+def case_names(cube: Cube) -> tuple[str, ...]:
+    """The cases that apply: wide runs given in nm only where the scene covers them whole."""
+    from palimpsest.scenes import WIDE_NM
+
+    centres = cube.bands.centre_nm
+    inside = [] if centres is None else [
+        name for name, runs in WIDE_NM.items()
+        if all(centres.min() <= low and high <= centres.max() + 25 for low, high in runs)
+    ]
+    inside.append("three_runs_of_15")
+    struck = [name + variant for name in STRUCK for variant in ("", BLIND)]
+    clean = [f"clean:{number}:{name}" for name in inside for number in CLEAN]
+    return (*NOISE, *struck, "f", "g", *(f"wide:{name}" for name in inside), *clean)
+
+
+def _decoded_case(scene: str, cube: Cube) -> Case:
+    import tempfile
+    from pathlib import Path
+
+    from palimpsest.codec.contract import EncodeSettings
+    from palimpsest.codec.decoder import decode
+    from palimpsest.codec.encoder import encode
+    from palimpsest.cubes import Reason
+
+    with tempfile.TemporaryDirectory() as folder:
+        stream = Path(folder) / f"{scene}.plm"
+        encode(cube, EncodeSettings(bpppc=DECODED_BPPPC), out=stream)
+        decoded = decode(stream)
+    judged = np.full(cube.data.shape, Reason.USER, np.uint8)
+    unit = float(np.percentile(np.asarray(cube.data), 99.9))
+    return Case(scene, DECODED, decoded, cube.data, judged, decoded.usable(), unit, is_decoded=True)
+
+
+def _made_cases(wanted: tuple[str, ...]) -> Iterator[Case]:
+    from palimpsest.scenes import make_scene
+
+    names = [name for name in ("made", "made:blind") if is_wanted(name, wanted)]
+    for number, kind in enumerate(MADE_KINDS if names else ()):
+        made = make_scene(MADE_SIDE, MADE_SIDE, seed=MADE_SEED + number, kind=kind, defects="mixed")
+        unit = float(np.percentile(np.asarray(made.clean.data), 99.9))
+        judged = np.where(made.observed.bands.good[:, None, None], made.reasons, np.uint8(0))
+        flagged = made.observed.usable()
+        for name in names:
+            usable = flagged & ~made.damaged if name == "made" else flagged
+            yield Case(f"made-{kind}", name, made.observed, made.clean.data, judged, usable, unit)
+
+

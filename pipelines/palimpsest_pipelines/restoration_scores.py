@@ -1,0 +1,146 @@
+"""How a restoration is scored: decibels, spectral angle, and intervals by band group and kind of damage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.restoration.result import Restoration
+    from palimpsest_pipelines.restoration_cases import Case
+
+BAND_GROUP_NAMES = ("visible", "near infrared", "to 1350 nm", "to 1800 nm", "beyond", "no wavelengths")
+KIND_NAMES = ("short gap", "wide gap", "single voxels", "noise")
+NOISE_KIND = 3
+MANY = 10_000  # voxels from which a group's coverage is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One method on one case.
+
+    Args:
+        scene: which scene.
+        case: which case.
+        method: who restored.
+        dmg_psnr: PSNR on damaged voxels, dB.
+        mpsnr: mean PSNR of the bands (of the missing bands where whole bands are missing), dB.
+        sam: mean spectral angle, degrees.
+        seconds: wall clock.
+        coverage: share of restored judged voxels whose truth lies in the 90 % interval; None for who gives none.
+        half_width: mean half width of that interval, of the unit.
+        is_exact: whether the contributions add up to the restoration in every voxel.
+        by_reason: PSNR on the voxels of each kind of damage, dB.
+        groups: of the intervals, by band group and kind of damage: voxels, those covered, sum of half widths.
+    """
+
+    scene: str
+    case: str
+    method: str
+    dmg_psnr: float
+    mpsnr: float
+    sam: float
+    seconds: float
+    coverage: float | None = None
+    half_width: float | None = None
+    is_exact: bool | None = None
+    by_reason: dict[str, float] = field(default_factory=dict)
+    groups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+
+    @property
+    def figure(self) -> float:
+        """What counts: damaged voxels where voxels are missing or struck, the mean over bands where noise is."""
+        return self.mpsnr if self.case in ("a05", "a10", "b") else self.dmg_psnr
+
+
+def score(case: Case, restored: NDArray[np.generic]) -> tuple[float, float, float]:
+    """PSNR on damaged voxels, mean PSNR over bands, mean spectral angle in degrees; peak is the unit."""
+    bands = case.truth.shape[0]
+    squares, struck = np.zeros(bands), case.damaged.reshape(bands, -1)
+    on_damaged = 0.0
+    dot, ours, theirs = np.zeros((3, case.truth[0].size))
+    for band in range(bands):
+        x = np.asarray(case.truth[band], np.float64).ravel() / case.unit
+        z = np.nan_to_num(np.asarray(restored[band], np.float64).ravel() / case.unit)
+        error = (x - z) ** 2
+        squares[band] = error.mean()
+        on_damaged += error[struck[band]].sum()
+        dot, ours, theirs = dot + x * z, ours + z * z, theirs + x * x
+    whole = struck.all(axis=1)
+    per_band = -10 * np.log10(np.maximum(squares[whole] if whole.any() else squares, 1e-12))
+    cosine = np.clip(dot / np.maximum(np.sqrt(ours * theirs), 1e-12), -1, 1)
+    damaged = -10 * np.log10(max(on_damaged / max(int(struck.sum()), 1), 1e-12))
+    return float(damaged), float(per_band.mean()), float(np.degrees(np.arccos(cosine)).mean())
+
+
+def by_reason(case: Case, restored: NDArray[np.generic]) -> dict[str, float]:
+    """PSNR on the voxels of each kind of damage, dB, by the name of the reason in lower case."""
+    from palimpsest.cubes import Reason
+
+    found = {}
+    for reason in np.unique(case.reasons[case.damaged]):
+        here = case.reasons == reason
+        error = np.asarray(restored)[here].astype(np.float64) - np.asarray(case.truth)[here]
+        psnr = -10 * np.log10(max(float((np.nan_to_num(error / case.unit) ** 2).mean()), 1e-12))
+        found[Reason(reason).name.lower()] = round(float(psnr), 3)
+    return found
+
+
+def intervals(case: Case, restoration: Restoration) -> dict[str, tuple[int, int, float]]:
+    """Voxels, covered ones, and sum of half widths (of the unit), by 'band group, kind of damage'.
+
+    Over the judged voxels that were restored; in cases of noise, over all voxels whose noise was taken off.
+    """
+    from palimpsest.restoration.confidence import band_group
+    from palimpsest.restoration.view import Axis
+
+    changed = restoration.changed
+    struck = case.damaged.reshape(-1)[changed]
+    judged = np.ones(changed.size, bool) if case.is_noisy else struck
+    voxels = changed[judged]
+    width = restoration.half_width[judged].astype(np.float64) / case.unit
+    restored = np.asarray(restoration.restored.data).reshape(-1)[voxels].astype(np.float64)
+    error = np.abs(restored - np.asarray(case.truth).reshape(-1)[voxels]) / case.unit
+    axis = Axis.of(case.struck.bands)
+    group = np.empty(axis.count, np.intp)
+    group[axis.order] = band_group(axis)
+    band = voxels // case.truth[0].size
+    kind = np.where(struck[judged] & (case.kind not in ("a05", "a10", "b")), _kinds(case, axis)[band], NOISE_KIND)
+    found = {}
+    for number in np.unique(group[band] * len(KIND_NAMES) + kind):
+        here = group[band] * len(KIND_NAMES) + kind == number
+        name = f"{BAND_GROUP_NAMES[number // len(KIND_NAMES)]}, {KIND_NAMES[number % len(KIND_NAMES)]}"
+        found[name] = int(here.sum()), int((error <= width)[here].sum()), float(width[here].sum())
+    return found
+
+
+def _kinds(case: Case, axis: object) -> NDArray[np.intp]:
+    """Kind of damage of each stored band, ``(band,)``: part of a short or a wide shared gap, or single voxels."""
+    from palimpsest.restoration.confidence import SHORT_NM
+    from palimpsest.restoration.evidence import runs_of
+    from palimpsest.restoration.low_rank import FEWEST_SEEN
+    from palimpsest.restoration.view import Axis
+
+    assert isinstance(axis, Axis)
+    nm = axis.along if axis.centre_nm is not None else axis.along * 10.0
+    lost = case.usable.reshape(axis.count, -1).sum(1)[axis.order] < FEWEST_SEEN
+    kind = np.full(axis.count, 2)
+    for run in runs_of(lost):
+        wide = nm[run.last - 1] - nm[run.first] + 10.0 > SHORT_NM
+        kind[axis.order[run.first : run.last]] = int(wide)
+    return kind
+
+
+def pooled(results: list[Result]) -> dict[str, tuple[int, int, float]]:
+    """Intervals of several results together, as of :func:`intervals`, with 'overall' first."""
+    total: dict[str, tuple[int, int, float]] = {"overall": (0, 0, 0.0)}
+    for result in results:
+        for name, (number, covered, width) in result.groups.items():
+            for key in ("overall", name):
+                n, c, w = total.get(key, (0, 0, 0.0))
+                total[key] = n + number, c + covered, w + width
+    return total
