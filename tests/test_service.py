@@ -51,6 +51,11 @@ def walk(served, paths, tmp_path, pixel):
     assert told["quality"]["psnr_db"] == pytest.approx(packed["report"]["psnr_db"], abs=0.01)
 
     restored = served.done(served.job("restore", input=packed["artifact"], knowledge="packaged"))
+    if cube["wavelengths_nm"]:
+        named = served.done(served.job("identify", input=cube["id"], knowledge="packaged", mixtures=True))
+        layers = served.client.get(f"/v1/artifacts/{named['artifact']}").json()["facts"]
+        assert (layers["bands"], named["report"]["pixels"]) == (10, shape[1] * shape[2])
+
     there = served.client.get(f"/v1/artifacts/{restored['artifact']}/download?format=envi").content
     (tmp_path / "restored").mkdir()
     values = unzipped(there, tmp_path / "restored").data

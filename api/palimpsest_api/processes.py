@@ -62,6 +62,28 @@ class RestoreRequest(BaseModel):
     denoise: bool = False
 
 
+class IdentifyRequest(BaseModel):
+    """A cube or stream to its materials: the expert rules' names, or mixtures of up to three materials a pixel.
+
+    ``probability`` adds how likely each name holds without the noise.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: str = Name
+    knowledge: str = Release
+    mixtures: bool = False
+    probability: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.knowledge == "none":
+            raise ValueError("nothing can be identified without knowledge")
+        if self.mixtures and self.probability:
+            raise ValueError("mixtures have probabilities of their own")
+        return self
+
+
 class EvaluateRequest(BaseModel):
     """One cube against another."""
 

@@ -23,7 +23,7 @@ from palimpsest.errors import MissingWavelengths, PalimpsestError
 from palimpsest.formats import write
 from palimpsest_api import artifacts
 from palimpsest_api.problems import body_of
-from palimpsest_api.processes import CompressRequest, EvaluateRequest, RestoreRequest
+from palimpsest_api.processes import CompressRequest, EvaluateRequest, IdentifyRequest, RestoreRequest
 from palimpsest_api.service import Service, open_service
 
 if TYPE_CHECKING:
@@ -224,7 +224,34 @@ def evaluate(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     return lambda session: {"quality": told}
 
 
-PROCESSES: dict[str, Callable[[Desk], Any]] = {"compress": compress, "restore": restore, "evaluate": evaluate}
+def identify(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
+    """Cube or stream to a raster of its materials."""
+    from palimpsest.knowledge.answers import identified
+
+    request = IdentifyRequest.model_validate(desk.lease.request)
+    source = desk.artifact(request.input)
+    cube = artifacts.open_cube(desk.service, source)
+    desk.say(20, "identifying")
+    knowledge = load_release(request.knowledge)
+    assert knowledge is not None
+    raster, told = identified(cube, knowledge, is_mixed=request.mixtures, is_probable=request.probability)
+    desk.say(80, "keeping the raster")
+    name = f"{source.name}-materials"
+    write(raster, desk.folder / f"{name}.hdr")
+    files = artifacts.keep_files(desk.service.blobs, list(desk.folder.iterdir()), is_moved=True)
+    facts = {**artifacts.facts_of(raster), "from": source.id, "report": finite(told)}
+
+    def finish(session: Session) -> dict[str, Any]:
+        artifact = artifacts.add_artifact(session, artifacts.CUBE, name, files, facts, job_id=desk.lease.job_id)
+        cite(session, knowledge)
+        return {"artifact": artifact.id, "report": facts["report"]}
+
+    return finish
+
+
+PROCESSES: dict[str, Callable[[Desk], Any]] = {
+    "compress": compress, "restore": restore, "identify": identify, "evaluate": evaluate,
+}
 
 
 def load_release(name: str) -> KnowledgeBase | None:

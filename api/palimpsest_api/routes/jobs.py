@@ -17,7 +17,7 @@ from palimpsest.errors import UnknownTerm
 from palimpsest_api import artifacts
 from palimpsest_api.auth import Caller, Reader, Runner, ServiceHere
 from palimpsest_api.problems import Conflict
-from palimpsest_api.processes import CompressRequest, EvaluateRequest, RestoreRequest
+from palimpsest_api.processes import CompressRequest, EvaluateRequest, IdentifyRequest, RestoreRequest
 from palimpsest_api.service import Service
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
@@ -25,6 +25,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"])
 PROCESSES: dict[str, tuple[str, type[BaseModel]]] = {
     "compress": ("cube to stream: a rate, an error bound, or lossless", CompressRequest),
     "restore": ("cube or stream to restored cube, with an explanation for every voxel", RestoreRequest),
+    "identify": ("cube or stream to a raster of its materials, with what is told of them", IdentifyRequest),
     "evaluate": ("one cube against another", EvaluateRequest),
 }
 
@@ -49,6 +50,12 @@ def compress(service: ServiceHere, caller: Runner, body: CompressRequest, respon
 def restore(service: ServiceHere, caller: Runner, body: RestoreRequest, response: Response) -> dict[str, Any]:
     """Restore a cube or stream."""
     return _submit(service, caller, "restore", body, [body.input], response)
+
+
+@router.post("/processes/identify/execution", status_code=201)
+def identify(service: ServiceHere, caller: Runner, body: IdentifyRequest, response: Response) -> dict[str, Any]:
+    """Identify the materials of a cube or stream."""
+    return _submit(service, caller, "identify", body, [body.input], response)
 
 
 @router.post("/processes/evaluate/execution", status_code=201)
@@ -138,7 +145,7 @@ def describe(job: Job) -> dict[str, Any]:
 
 
 def _submit(
-    service: Service, caller: Caller, process: Literal["compress", "restore", "evaluate"], body: BaseModel,
+    service: Service, caller: Caller, process: Literal["compress", "restore", "identify", "evaluate"], body: BaseModel,
     inputs: list[str], response: Response,
 ) -> dict[str, Any]:
     with service.database.writing() as session:

@@ -26,7 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
     restoration.add_argument("--rivals", type=Path, help="folder with restorers.py")
     restoration.add_argument("--cases", nargs="+", help="cases to run (default: all that apply)")
+    restoration.add_argument("--side", type=int, help="rows and columns cut from the middle of each scene")
+    restoration.add_argument("--rival-cache", type=Path, default=Path("palimpsest-rivals.jsonl"),
+                             help="the rivals' figures, read and added to")
     restoration.add_argument("--ablation", action="store_true", help="also without edges and without each part")
+    restoration.add_argument("--wrong", action="store_true", help="also with minerals alone, and a shuffled graph")
     restoration.add_argument("--out", type=Path, help="write every result as a JSON line")
     add_json(restoration)
 
@@ -52,7 +56,10 @@ def _configure_codec(codec: argparse.ArgumentParser) -> None:
 
 
 def _configure_identification(identification: argparse.ArgumentParser) -> None:
-    identification.add_argument("--scenes", type=Path, nargs="+", required=True, help="folders of ENVI cubes, or cubes")
+    identification.add_argument("--scenes", type=Path, nargs="+", default=[], help="folders of ENVI cubes, or cubes")
+    identification.add_argument(
+        "--calibration", action="store_true", help="only how probabilities and 'unknown' bear out on made scenes"
+    )
     identification.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
     identification.add_argument("--made", action="store_true", help="also made scenes")
     identification.add_argument("--out", type=Path, help="write every scene as a JSON line")
@@ -86,6 +93,12 @@ def run(options: argparse.Namespace) -> int:
             tables=options.tables,
         )
         table: dict[str, object] = dict(benchmark_codec.run(plan, note))
+    elif options.subject == "identification" and options.calibration:
+        from palimpsest.knowledge.probability import Calibration
+        from palimpsest.knowledge.release import load
+        from palimpsest_pipelines.identification_calibration import judge
+
+        table = judge(Calibration.packaged(), load("packaged")).to_dict()
     elif options.subject == "identification":
         from palimpsest_pipelines import benchmark_identification
 
@@ -107,8 +120,12 @@ def run(options: argparse.Namespace) -> int:
         from palimpsest_pipelines import benchmark_restoration
 
         table = dict(benchmark_restoration.run(
-            scenes=options.scenes, only=tuple(options.only or ()), rivals=options.rivals,
-            cases=tuple(options.cases or ()), ablation=options.ablation, out=options.out, note=note,
+            benchmark_restoration.Plan(
+                scenes=options.scenes, only=tuple(options.only or ()), cases=tuple(options.cases or ()),
+                side=options.side, rivals=options.rivals, rival_cache=options.rival_cache, ablation=options.ablation,
+                wrong=options.wrong, out=options.out,
+            ),
+            note,
         ))
     print_result(table, as_json=options.json)
     return 0

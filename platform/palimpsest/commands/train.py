@@ -1,4 +1,4 @@
-"""``palimpsest train codec|restoration``: the networks that ship, from data to weights and scorecard."""
+"""``palimpsest train codec|restoration|identification``: what ships as learnt, from data to weights and scorecard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("what", choices=("codec", "restoration"), help="which networks")
+    parser.add_argument("what", choices=("codec", "restoration", "identification"), help="what is learnt")
     parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for weights and scorecard")
     parser.add_argument("--seed", type=int, default=1, help="the same seed learns the same weights")
     parser.add_argument("--scenes", type=Path, help="folder of the ENVI scenes that may teach; made scenes always do")
@@ -27,7 +27,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the scorecard's summary."""
-    return _codec(options) if options.what == "codec" else _restoration(options)
+    return {"codec": _codec, "restoration": _restoration, "identification": _identification}[options.what](options)
+
+
+def _identification(options: argparse.Namespace) -> int:
+    from palimpsest.atomic import write_bytes
+    from palimpsest.knowledge.release import load
+    from palimpsest_pipelines.identification_calibration import learn
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    where = options.out / "calibration.json"
+    learnt = learn(load("packaged"), note)
+    write_bytes(where, learnt.written().encode())
+    print_result({"calibration": str(where), "strange": learnt.strange, "learnt_from": learnt.learnt_from},
+                 as_json=options.json)
+    return 0
 
 
 def _codec(options: argparse.Namespace) -> int:

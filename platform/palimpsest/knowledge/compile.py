@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from palimpsest.errors import KnowledgeError, UnknownTerm
 from palimpsest.knowledge import vocabulary as words
+from palimpsest.knowledge.described import drawn_spectrum, is_described, with_bounds
 from palimpsest.knowledge.rule_gates import with_hard_rules
 from palimpsest.knowledge.rules import (
     DiagnosticFeature,
@@ -120,17 +121,22 @@ def _material(facts: Facts, store: SpectraStore, iri: str) -> Material:
     if len(spectra) > 1:
         raise KnowledgeError("more than one reference spectrum", where=iri, got=spectra, wanted="one or none")
     priority = facts.number(iri, "plm:priority")
+    spectrum = store.spectrum(spectra[0]) if spectra else None
+    constraints, extra = _bounds(facts, iri, words.MATERIAL_BOUNDS), _extra(facts, iri, spectra)
+    if not spectra and "is_constituent" not in extra and is_described(features):
+        spectrum, constraints = drawn_spectrum(features, GRID_NM), with_bounds(constraints, features)
+        extra["is_described"] = True
     return Material(
         iri=iri,
         label=facts.label(iri),
         broader=ancestors(facts, iri),
-        spectrum=store.spectrum(spectra[0]) if spectra else None,
+        spectrum=spectrum,
         features=tuple(features),
         not_features=tuple(exclusions),
-        constraints=_bounds(facts, iri, words.MATERIAL_BOUNDS),
+        constraints=constraints,
         priority=1.0 if priority is None else priority,
         source=_source_of(facts, iri),
-        extra=_extra(facts, iri, spectra),
+        extra=extra,
     )
 
 
@@ -162,7 +168,6 @@ def _feature(facts: Facts, iri: str) -> DiagnosticFeature:
     weight = facts.needed(iri, "plm:weight")
     if weight < 0:
         raise KnowledgeError("negative weight", where=iri, got=weight, wanted="zero or more")
-    centre = facts.number(iri, "plm:centreWavelength")
     return DiagnosticFeature(
         iri=iri,
         left_nm=left,
@@ -172,7 +177,8 @@ def _feature(facts: Facts, iri: str) -> DiagnosticFeature:
         feature_type=SCORED if weight > 0 else GATE,
         extra={
             "ordinal": int(facts.number(iri, "plm:ordinal") or 0),
-            **({} if centre is None else {"minimum_nm": centre}),
+            **{name: value for name, predicate in words.FEATURE_SHAPE.items()
+               if (value := facts.number(iri, predicate)) is not None},
             **({"label": facts.text(iri, "rdfs:label")} if facts.values(iri, "rdfs:label") else {}),
             "source": _source_of(facts, iri),
         },

@@ -61,6 +61,25 @@ def label_names(knowledge: KnowledgeBase) -> tuple[str, ...]:
     return (UNNAMED, *(material.label for material in knowledge.materials))
 
 
+def relative_noise(cube: Cube, sigma: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Noise of each pixel against its own level, the median over bands, ``(row, col)``.
+
+    Args:
+        cube: whose pixels.
+        sigma: noise of each band, stored units, ``(band,)``; bands without a number are left out.
+    """
+    known = np.flatnonzero(np.isfinite(sigma) & (sigma > 0))
+    noise = np.zeros(cube.shape[1:], np.float32)
+    if not known.size:
+        return noise
+    for row in range(cube.shape.rows):
+        level = np.asarray(cube.data[:, row])[known].astype(np.float64) + cube.offset / (cube.scale or 1.0)
+        with np.errstate(invalid="ignore"):
+            relative = sigma[known, None] / np.maximum(np.nan_to_num(level), sigma[known, None])
+        noise[row] = np.median(relative, axis=0)
+    return noise
+
+
 def identify(
     cube: Cube, knowledge: KnowledgeBase, *, margins: bool = False, reading: Reading | None = None
 ) -> Identification:

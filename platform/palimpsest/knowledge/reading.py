@@ -44,6 +44,7 @@ class Reading:
         nodata: stored value that is no measurement, or None.
         scale_is_assumed: whether the cube did not say and ``scale`` is a guess.
         notes: what was assumed or left out, one sentence each.
+        fwhm_nm: widths of the bands that are used, nm, ``(used,)``.
     """
 
     rules: SensorRules
@@ -52,6 +53,7 @@ class Reading:
     nodata: float | None
     scale_is_assumed: bool
     notes: tuple[str, ...]
+    fwhm_nm: NDArray[np.float64]
 
     @classmethod
     def of(cls, cube: Cube, knowledge: KnowledgeBase) -> Reading:
@@ -78,7 +80,7 @@ class Reading:
         rules = prepare(knowledge, centre, fwhm, usable)
         if rules.unseen:
             notes.append(f"{len(rules.unseen)} materials have a feature that these bands do not cover")
-        return cls(rules, scale, offset, cube.nodata, assumed, tuple(notes))
+        return cls(rules, scale, offset, cube.nodata, assumed, tuple(notes), fwhm[rules.bands])
 
     def reflectance(
         self, spectra: NDArray[np.generic], usable: NDArray[np.bool_] | None = None

@@ -74,6 +74,11 @@ EXCLUSION_BOUNDS: dict[str, tuple[str, str]] = {
     "depth": ("plm:minimumDepth", "plm:maximumDepth"),
     "relative_depth": ("plm:minimumRelativeDepth", "plm:maximumRelativeDepth"),
 }
+FEATURE_SHAPE: dict[str, str] = {  # name in rules.DiagnosticFeature.extra -> property
+    "minimum_nm": "plm:centreWavelength",
+    "width_nm": "plm:fullWidth",
+    "depth": "plm:typicalDepth",
+}
 CONTINUUM: tuple[str, str, str, str] = (
     "plm:leftContinuumFrom",
     "plm:leftContinuumTo",
