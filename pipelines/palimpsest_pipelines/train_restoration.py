@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
 EPOCHS = 28
 MEMBERS = 3
-MADE = 221
+MADE = 331
 REAL_EACH = 30
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
@@ -209,7 +209,7 @@ def _loss_of(example: Example, weights: Tensor, log_error: Tensor) -> Tensor:
     squared = (mixed**2 * valid).sum(1) / number  # (cell,)
     alone = ((errors**2) * valid[:, None]).sum(2) / number[:, None]  # (cell, source)
     spoken = torch.from_numpy(example.context.speaks)[seen].all(0)
-    spoken[[LINEAR, PCHIP]] = True  # silent where a blend holds them, and the measure all the same
+    spoken[[LINEAR, PCHIP]] = True  # the measure, even where a blend speaks for them
     case = torch.log((squared * share).sum() + _FLOOR)
     whole = torch.log((alone * share[:, None]).sum(0) + _FLOOR)
     cell = torch.log(squared + _FLOOR)
