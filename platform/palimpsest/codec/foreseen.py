@@ -15,13 +15,16 @@ import numpy as np
 from palimpsest.codec.binary_coder import POSITION
 from palimpsest.codec.contexts import FLAG_RATE, LARGEST_EXPONENT, MARGIN, NODES, SIGN_INPUTS, UNARY, fill_signs
 from palimpsest.codec.details import VIEWS_WITH_FORESIGHT
-from palimpsest.codec.foresight import INPUTS, SIGNS, settle
+from palimpsest.codec.foresight import INPUTS, OUTPUTS, SIGNS, settle
 from palimpsest.codec.guess import BEFORE, GUIDES, LIMIT, POWER, REFRESH, TAPS, root, scaled
+from palimpsest.codec.lanes import LARGEST, SMALLEST, in_pairs
 from palimpsest.codec.learners import (
+    DECISIONS,
     FLANK,
     KEPT,
     LATER,
     UNITS,
+    add_ahead,
     expect,
     follow_error,
     foresee_with,
@@ -30,7 +33,6 @@ from palimpsest.codec.learners import (
     learn_size,
     mixed_sign,
     mixed_size,
-    odds_of,
 )
 from palimpsest.codec.logistic import mixed_bit
 from palimpsest.codec.outlook import (
@@ -41,8 +43,6 @@ from palimpsest.codec.outlook import (
     LOGS,
     PADDED,
     WAITING,
-    _magnitudes,
-    begin,
     look_aside,
     look_before,
     look_up,
@@ -56,18 +56,26 @@ if TYPE_CHECKING:
 
     Cells = NDArray[np.int64]
     Plane = NDArray[np.int32]
+    Halves = NDArray[np.int16]
 
 
 def fits(net: Foresight, views: tuple[int, ...]) -> bool:
     """Whether a model is of the one shape that this form knows."""
-    return net.first.shape == (INPUTS, UNITS) and net.second.shape == (UNITS, LATER) and views == VIEWS_WITH_FORESIGHT
+    if net.first.shape != (INPUTS, UNITS) or net.second.shape != (UNITS, LATER) or views != VIEWS_WITH_FORESIGHT:
+        return False
+    return all(part.min() >= SMALLEST and part.max() <= LARGEST for part in (net.first, net.second, net.third))
 
 
-def first_layer(net: Foresight) -> tuple[NDArray[np.int32], Plane]:
-    """The first layer's weights in the order of :mod:`palimpsest.codec.outlook`: of inputs ahead, and beside."""
+def packed(net: Foresight) -> tuple[NDArray[np.generic], ...]:
+    """A network as :func:`code_foreseen` takes it: inputs ahead and beside, order and places, then the other layers."""
     ahead = np.zeros((PADDED, UNITS), np.int32)
     ahead[: len(KNOWN)] = net.first[list(KNOWN)]
-    return ahead.reshape(4, PADDED // 4, UNITS), np.ascontiguousarray(net.first[list(WAITING)])
+    third = np.zeros((LATER, DECISIONS), np.int32)
+    third[:, :OUTPUTS] = net.third.T
+    return (
+        in_pairs(ahead), in_pairs(net.first[list(WAITING)]), net.order, net.places, in_pairs(net.second),
+        net.second_bias, in_pairs(third), net.third_places, net.third_order,
+    )
 
 
 @numba.njit("void(int32[:,::1], int16[:,:,::1], int64)", cache=True, nogil=True)
@@ -88,22 +96,25 @@ def _hear(values: Plane, heard: NDArray[np.int16], at: int) -> None:
 @numba.njit(
     "void(int32[:,:,::1], int32[:,:,::1], int32[:,:,:,::1], int64, int64, int32[:,::1], int32[:,::1],"
     "int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int64[:,::1],"
-    "int64[::1], int32[:,:,::1], int32[:,::1], int32[::1], int32[:,::1], int32[:,::1], int32[::1], int32[:,::1],"
-    "int32[:,::1], int32[::1], int64[::1], uint8[::1], boolean)",
+    "int64[::1], int16[:,::1], int16[:,::1], int32[::1], int32[:,::1], int16[:,::1], int32[::1], int16[:,::1],"
+    "int32[:,::1], int32[::1], int64[::1], uint8[::1], boolean, uint8[:,:,:,::1], int16[:,:,:,::1],"
+    "uint8[:,:,:,::1], int16[:,:,:,::1], uint8[:,:,:,:,::1], int16[:,:,:,:,::1])",
     cache=True, nogil=True,
 )
 def code_foreseen(
     stack: NDArray[np.int32], parents: NDArray[np.int32], siblings: NDArray[np.int32], depth: int, orient: int,
     states: Plane, weights: Plane, sign_states: Plane, sign_weights: Plane, flag_states: Plane, flag_weights: Plane,
-    lms: Plane, guides: Plane, following: NDArray[np.int64], sides: Cells, net_ahead: NDArray[np.int32],
-    net_beside: Plane, net_order: Plane, net_places: Plane, net_second: Plane, net_second_bias: Plane,
-    net_third: Plane, net_third_places: Plane, net_third_order: Plane, coder: Cells, buffer: NDArray[np.uint8],
-    encoding: bool,
+    lms: Plane, guides: Plane, following: NDArray[np.int64], sides: Cells, net_ahead: Halves, net_beside: Halves,
+    net_order: Plane, net_places: Plane, net_second: Halves, net_second_bias: Plane, net_third: Halves,
+    net_third_places: Plane, net_third_order: Plane, coder: Cells, buffer: NDArray[np.uint8],
+    encoding: bool, logs: NDArray[np.uint8], sums: NDArray[np.int16], parent_logs: NDArray[np.uint8],
+    parent_sums: NDArray[np.int16], sibling_logs: NDArray[np.uint8], sibling_sums: NDArray[np.int16],
 ) -> None:
     """As :func:`palimpsest.codec.details.code_details`, with the views of a model that has foresight.
 
-    ``net_ahead`` ``(4, 7, unit)`` and ``net_beside`` ``(8, unit)`` are the first layer's weights in the order of
-    :mod:`palimpsest.codec.outlook`; everything else is as there.
+    The parts of the network come from :func:`packed`. ``logs`` ``(component, 5, row, col)`` with margins and ``sums``
+    ``(component, 2, row, col)`` are zero and become what this part tells others; those of the parents and of both
+    siblings, ``(2, component, ...)``, are known. Everything else is as there.
     """
     components, height, width = stack.shape
     rows, cols = height - 2 * MARGIN, width - 2 * MARGIN
@@ -119,19 +130,18 @@ def code_foreseen(
     # Samples in units of their spread, newest component first, so that what a guess hears lies in one piece.
     heard = np.zeros((rows, cols, components + BEFORE), np.int16)
     row, powers, inverses = np.zeros(TAPS, np.int32), np.zeros(TAPS, np.int32), np.zeros(TAPS, np.int32)
-    logs, sums = np.zeros((3, 4, rows, cols), np.uint8), np.zeros((3, 2, rows, cols), np.int16)
-    sizes, up = np.zeros((height, width), np.int32), np.zeros(parents.shape[1:], np.int32)
-    beside1, beside2 = np.zeros((height, width), np.int32), np.zeros((height, width), np.int32)
-    ahead, features = np.zeros((PADDED, cols), np.int16), np.zeros((cols, FEATURES), np.int32)
-    above, begun, level_up = np.zeros((4, cols), np.int32), np.zeros((cols, UNITS), np.int32), np.zeros(cols, np.uint8)
-    flank, later = np.zeros(FLANK, np.int32), np.zeros(LATER, np.int32)
-    bias, third_bias = np.zeros((2, UNITS), np.int32), np.zeros((2, net_third.shape[0]), np.int32)
+    nothing_logs, nothing_sums = np.zeros((5, height, width), np.uint8), np.zeros((2, rows, cols), np.int16)
+    sizes = np.zeros((height, width), np.int32)
+    ahead, features = np.zeros((cols, PADDED), np.int16), np.zeros((cols, FEATURES), np.int32)
+    above, begun, level_up = np.zeros((4, cols), np.int32), np.zeros(UNITS, np.int32), np.zeros(cols, np.uint8)
+    flank, hidden, later = np.zeros(FLANK, np.int16), np.zeros(UNITS, np.int16), np.zeros(LATER, np.int16)
+    later_sums, odds = np.zeros(LATER, np.int32), np.zeros(DECISIONS, np.int32)
+    bias, third_bias = np.zeros((2, UNITS), np.int32), np.zeros((2, DECISIONS), np.int32)
     block_cols = np.arange(cols) * 16 // cols
     before = np.int64(1)
     for k in range(components):
         band = k if k < 16 else min(16 + ((k - 16) >> 3), 31)
         q = stack[k]
-        own, prior, second = k % 3, (k + 2) % 3, (k + 1) % 3  # this component takes the place of the third before it
         alive = np.int64(0)
         if encoding:
             alive = np.int64(1 if np.any(q) else 0)
@@ -144,16 +154,16 @@ def code_foreseen(
             for r in range(MARGIN, MARGIN + rows):
                 for c in range(MARGIN, MARGIN + cols):
                     energy[r, c] = (energy[r, c] * 3) >> 2
-            logs[own] = 0
-            sums[own] = 0
             continue
         one = stack[k - 1] if k > 0 else nothing
         two = stack[k - 2] if k > 1 else nothing
         parent, sibling, other = parents[k], siblings[0, k], siblings[1, k]
-        _magnitudes(parent, up)
-        _magnitudes(sibling, beside1)
-        _magnitudes(other, beside2)
-        sizes[:] = 0
+        logs1 = logs[k - 1] if k > 0 else nothing_logs
+        logs2 = logs[k - 2] if k > 1 else nothing_logs
+        logs3 = logs[k - 3] if k > 2 else nothing_logs
+        sums1 = sums[k - 1] if k > 0 else nothing_sums
+        sums2 = sums[k - 2] if k > 1 else nothing_sums
+        own = logs[k, 0]
         guide = guides[min(k, GUIDES - 1)]
         powers[:] = POWER
         inverted(powers, inverses)
@@ -167,12 +177,12 @@ def code_foreseen(
         for r in range(rows):
             if not encoding and coder[POSITION] > buffer.size + 64:
                 return  # a damaged stream; the caller refuses it
-            look_up(sizes, energy, r, ahead, features, above)
-            look_aside(up, beside1, beside2, r, ahead, features, level_up)
-            look_before(
-                logs[prior], logs[second], logs[own], sums[prior], sums[second], one, r, ahead, features
+            look_up(sizes, own, energy, r, ahead, features, above)
+            look_aside(
+                parent, parent_logs[k], parent_sums[k], sibling_logs[0, k], sibling_sums[0, k], sibling_logs[1, k],
+                sibling_sums[1, k], r, ahead, features, level_up,
             )
-            begin(ahead, net_ahead, begun)
+            look_before(logs1, logs2, logs3, sums1, sums2, one, r, ahead, features)
             y = r + MARGIN
             block = (r * 16 // rows) * 16
             for c in range(cols):
@@ -196,7 +206,7 @@ def code_foreseen(
                 base[1] = ((level_local * 16 + np.int64(level_up[c])) * 2 + dq) * NODES
                 base[2] = (min(w, 3) * 64 + np.int64(above[2, c])) * NODES
                 base[3] = ((level_past * 16 + level_local) * 2 + dq) * NODES
-                base[4] = ((level_past * 16 + np.int64(logs[prior, 3, r, c])) * 4 + orient) * NODES
+                base[4] = ((level_past * 16 + np.int64(logs1[3, y, x])) * 4 + orient) * NODES
                 base[5] = (place * 8 + depth) * NODES
                 if count & (REFRESH - 1) == 0:
                     inverted(powers, inverses)
@@ -215,13 +225,17 @@ def code_foreseen(
                 guess = guessed_from(row, guide)
                 far = abs(guess) * spread >> 8
                 far_log = np.int64(LOGS[min(far, 8191)])
-                flank[0], flank[1] = LOGS[min(4 * w, 8191)], LOGS[min(4 * ww, 8191)]
+                flank[0], flank[1] = own[y, x - 1], own[y, x - 2]
                 flank[2] = LOGS[min(near_energy >> 4, 8191)]
                 flank[3], flank[4] = LOGS[running >> 2], LOGS[expected >> 2]
                 flank[5] = LOGS[min(local, 8191)]
                 flank[6], flank[7] = far_log, LOGS[min(spread, 8191)]
-                hidden = begun[c]
-                foresee_with(flank, net_beside, hidden, net_second, net_second_bias, later, bias[dq])
+                begun[:] = 0
+                add_ahead(begun, net_ahead, ahead[c])
+                foresee_with(
+                    flank, net_beside, begun, bias[dq], net_second, net_second_bias, net_third, third_bias[dq], hidden,
+                    later, later_sums, odds,
+                )
                 value = np.int64(q[y, x])
                 size = abs(value)
                 node = np.int64(0)
@@ -229,7 +243,7 @@ def code_foreseen(
                 while node < UNARY:
                     for i in range(KEPT - 1):
                         slots[i] = base[i] + node
-                    foreseen = odds_of(later, net_third[node], third_bias[dq, node])
+                    foreseen = np.int64(odds[node])
                     slots[KEPT - 1] = ((min(foreseen + 2048, 4095) >> 5) * 2 + dq) * NODES + node
                     inputs[KEPT] = foreseen
                     more = mixed_size(
@@ -249,8 +263,7 @@ def code_foreseen(
                         at = min(UNARY + exponent, NODES - 1)
                         for i in range(KEPT - 1):
                             slots[i] = base[i] + at
-                        out = min(at, SIGNS - 1)
-                        foreseen = odds_of(later, net_third[out], third_bias[dq, out])
+                        foreseen = np.int64(odds[min(at, SIGNS - 1)])
                         slots[KEPT - 1] = ((min(foreseen + 2048, 4095) >> 5) * 2 + dq) * NODES + at
                         inputs[KEPT] = foreseen
                         grows = mixed_size(
@@ -274,8 +287,7 @@ def code_foreseen(
                         mantissa = (mantissa << 1) | bit
                     size = UNARY - 1 + mantissa
                 if size > 0:
-                    out = SIGNS - 1 + min(size, 3)
-                    leaning = odds_of(later, net_third[out], third_bias[dq, out])
+                    leaning = np.int64(odds[SIGNS - 1 + min(size, 3)])
                     if guess < 0:
                         leaning = -leaning
                     elif guess == 0:
@@ -293,6 +305,7 @@ def code_foreseen(
                     value = np.int64(0)
                     q[y, x] = 0
                 sizes[y, x] = np.int32(min(size, 1 << 24))
+                own[y, x] = LOGS[min(4 * size, 8191)]
                 learn_size(size, expected, feature, estimate)
                 here = min(size, 4095)
                 mean_square += ((here * here << 16) - mean_square) >> (4 if count < 32 else 7)
@@ -301,7 +314,7 @@ def code_foreseen(
                 running += ((min(size, 255) << 4) - running) >> 4
                 energy[y, x] = np.int32(((np.int64(energy[y, x]) * 3) >> 2) + (min(size, 255) << 2))
                 state = following[state, size & 1]
-        tell(q, sizes, logs[own], sums[own])
+        tell(sizes, logs[k], sums[k])
         _hear(q, heard, components - 1 - k)
     for i in range(lms.shape[1]):
         lms[depth * 4 + orient, i] = estimate[i]

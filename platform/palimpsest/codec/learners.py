@@ -15,8 +15,9 @@ from palimpsest.codec.binary_coder import HIGH, LOW, OVERFLOW, POSITION, WINDOW
 from palimpsest.codec.contexts import MIXER_RATE, SIGN_INPUTS, SIGN_RATE, SLOWEST
 from palimpsest.codec.foresight import HIGHEST
 from palimpsest.codec.guess import FARTHEST, LEAST_POWER, LIMIT, TAPS
+from palimpsest.codec.lanes import adder
 from palimpsest.codec.logistic import RATES, SQUASH, STRETCH, STRETCH_LIMIT, TRUST
-from palimpsest.codec.outlook import FEATURES
+from palimpsest.codec.outlook import FEATURES, PADDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
 
     Cells = NDArray[np.int64]
     Plane = NDArray[np.int32]
+    Halves = NDArray[np.int16]
 
 UNITS, LATER = 32, 16
 KEPT = 7  # states that predict a magnitude's decision
 FLANK = 8  # inputs of the network that wait for the samples to the left
+DECISIONS = 16  # that odds are foreseen of, one of them none
+add_ahead, add_flank = adder(PADDED, UNITS), adder(FLANK, UNITS)
+add_second, add_third = adder(UNITS, LATER), adder(LATER, DECISIONS)
 _TOP, _ALL = 0xFF000000, 0xFFFFFFFF
 _STRETCHED, _TRUSTED, _RATED = STRETCH.astype(np.int16), TRUST.astype(np.int16), RATES.astype(np.int32)
 _SQUASHED = SQUASH.astype(np.uint16)
@@ -100,15 +105,6 @@ mixed_size = _mixer(KEPT, SLOWEST, MIXER_RATE)
 mixed_sign = _mixer(SIGN_INPUTS + 1, 255, SIGN_RATE)
 
 
-@numba.njit("int64(int32[::1], int32[::1], int64)", cache=True, nogil=True, inline="always")
-def odds_of(later: Plane, third: Plane, bias: int) -> int:
-    """As :func:`palimpsest.codec.foresight.odds`; sums fit 32 bits, which was checked when weights were read."""
-    total = np.int32(bias)
-    for j in range(LATER):
-        total += later[j] * third[j]
-    return np.int64(min(max(np.int32(total) >> 12, -2047), 2047))
-
-
 @numba.njit("void(int32[::1], int32[::1])", cache=True, nogil=True)
 def inverted(powers: Plane, inverses: Plane) -> None:
     """As :func:`palimpsest.codec.guess.invert`: quotients of 28 bits, which 53 hold exactly."""
@@ -163,29 +159,28 @@ def learn_size(size: int, expected: int, features: Plane, lms: Plane) -> None:
 
 
 @numba.njit(
-    "void(int32[::1], int32[:,::1], int32[::1], int32[:,::1], int32[::1], int32[::1], int32[::1])",
+    "void(int16[::1], int16[:,::1], int32[::1], int32[::1], int16[:,::1], int32[::1], int16[:,::1], int32[::1],"
+    "int16[::1], int16[::1], int32[::1], int32[::1])",
     cache=True, nogil=True,
 )
 def foresee_with(
-    flank: Plane, beside: Plane, hidden: Plane, second: Plane, second_bias: Plane, later: Plane, bias: Plane
+    flank: Halves, beside: Halves, begun: Plane, bias: Plane, second: Halves, second_bias: Plane, third: Halves,
+    third_bias: Plane, hidden: Halves, later: Halves, sums: Plane, odds: Plane,
 ) -> None:
-    """Both layers, the first from the sums of :func:`palimpsest.codec.outlook.begin` in ``hidden``."""
-    for i in range(0, FLANK, 4):
-        v0, v1, v2, v3 = flank[i], flank[i + 1], flank[i + 2], flank[i + 3]
-        for j in range(UNITS):
-            hidden[j] += np.int32(
-                v0 * beside[i, j] + v1 * beside[i + 1, j] + v2 * beside[i + 2, j] + v3 * beside[i + 3, j]
-            )
+    """Odds of all decisions; the first layer goes on from the sums of the inputs that were known before.
+
+    Sums fit 32 bits, which was checked when weights were read, and units 16, being clamped.
+    """
+    add_flank(begun, beside, flank)
     for j in range(UNITS):
-        hidden[j] = min(max(np.int32(np.int32(hidden[j] + bias[j]) >> 8), np.int32(0)), np.int32(HIGHEST))
+        hidden[j] = np.int16(min(max(np.int32(begun[j] + bias[j]) >> 8, 0), HIGHEST))
     for j in range(LATER):
-        later[j] = second_bias[j]
-    for i in range(0, UNITS, 4):
-        h0, h1, h2, h3 = hidden[i], hidden[i + 1], hidden[i + 2], hidden[i + 3]
-        if (h0 | h1 | h2 | h3) != 0:
-            for j in range(LATER):
-                later[j] += np.int32(
-                    h0 * second[i, j] + h1 * second[i + 1, j] + h2 * second[i + 2, j] + h3 * second[i + 3, j]
-                )
+        sums[j] = second_bias[j]
+    add_second(sums, second, hidden)
     for j in range(LATER):
-        later[j] = min(max(np.int32(later[j] >> 12), np.int32(0)), np.int32(HIGHEST))
+        later[j] = np.int16(min(max(np.int32(sums[j]) >> 12, 0), HIGHEST))
+    for j in range(DECISIONS):
+        odds[j] = third_bias[j]
+    add_third(odds, third, later)
+    for j in range(DECISIONS):
+        odds[j] = np.int32(min(max(np.int32(odds[j]) >> 12, -2047), 2047))

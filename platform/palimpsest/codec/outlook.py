@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Plane = NDArray[np.int32]
     Bytes = NDArray[np.uint8]
+    Halves = NDArray[np.int16]
 
 MARGIN = 2
 LARGEST = 1 << 24
@@ -52,68 +53,68 @@ def _corners(sizes: Plane, r: int, c: int) -> int:
     return np.int64(sizes[r - 1, c - 1]) + sizes[r - 1, c + 1] + sizes[r + 1, c - 1] + sizes[r + 1, c + 1]
 
 
-@numba.njit(
-    "void(int32[:,::1], int32[:,::1], uint8[:,:,::1], int16[:,:,::1])", cache=True, nogil=True
-)
-def tell(values: Plane, sizes: Plane, logs: Bytes, sums: NDArray[np.int16]) -> None:
-    """Work out what a coded component tells the next three.
+@numba.njit("void(int32[:,::1], uint8[:,:,::1], int16[:,:,::1])", cache=True, nogil=True)
+def tell(sizes: Plane, logs: Bytes, sums: NDArray[np.int16]) -> None:
+    """Work out what a coded component tells those that are coded after it.
 
     Args:
-        values: the component with margins.
-        sizes: filled with its magnitudes.
-        logs: ``(4, row, col)`` without margins, filled: logarithms of here, near and corners, and the coarse level.
+        sizes: its magnitudes, with margins.
+        logs: ``(5, row, col)`` with margins, filled: logarithms of here, near and corners, the coarse level, and the
+            logarithm of all around.
         sums: ``(2, row, col)``, filled: features of all around, and of here and around.
     """
-    _magnitudes(values, sizes)
-    rows, cols = logs.shape[1], logs.shape[2]
-    for r in range(rows):
-        for c in range(cols):
-            here = np.int64(sizes[r + MARGIN, c + MARGIN])
-            near, corners = _near(sizes, r + MARGIN, c + MARGIN), _corners(sizes, r + MARGIN, c + MARGIN)
+    for r in range(sums.shape[1]):
+        y = r + MARGIN
+        for c in range(sums.shape[2]):
+            x = c + MARGIN
+            here = np.int64(sizes[y, x])
+            near, corners = _near(sizes, y, x), _corners(sizes, y, x)
             around = 2 * near + corners
-            logs[0, r, c] = LOGS[min(4 * here, 8191)]
-            logs[1, r, c] = LOGS[min(near, 8191)]
-            logs[2, r, c] = LOGS[min(corners, 8191)]
-            logs[3, r, c] = COARSE_LOGS[min(here * 2 + (around >> 2), 1023)]
-            sums[0, r, c] = np.int16(min(around, 3060) << 1)
-            sums[1, r, c] = np.int16(min(here * 4 + around, 3060) << 1)
+            logs[0, y, x], logs[1, y, x] = LOGS[min(4 * here, 8191)], LOGS[min(near, 8191)]
+            logs[2, y, x], logs[3, y, x] = LOGS[min(corners, 8191)], COARSE_LOGS[min(here * 2 + (around >> 2), 1023)]
+            logs[4, y, x] = LOGS[min(near + corners, 8191)]
+            sums[0, r, c], sums[1, r, c] = min(around, 3060) << 1, min(here * 4 + around, 3060) << 1
+
+
+@numba.njit("void(int32[:,:,::1], uint8[:,:,:,::1], int16[:,:,:,::1])", cache=True, nogil=True)
+def tell_all(stack: NDArray[np.int32], logs: NDArray[np.uint8], sums: NDArray[np.int16]) -> None:
+    """:func:`tell` of each component of a stack with margins."""
+    sizes = np.zeros(stack.shape[1:], np.int32)
+    for k in range(stack.shape[0]):
+        _magnitudes(stack[k], sizes)
+        tell(sizes, logs[k], sums[k])
 
 
 @numba.njit(
-    "void(int32[:,::1], int32[:,::1], int32[:,::1], int64, int16[:,::1], int32[:,::1], uint8[::1])",
+    "void(int32[:,::1], uint8[:,:,::1], int16[:,:,::1], uint8[:,:,::1], int16[:,:,::1], uint8[:,:,::1],"
+    "int16[:,:,::1], int64, int16[:,::1], int32[:,::1], uint8[::1])",
     cache=True, nogil=True,
 )
 def look_aside(
-    parent: Plane, sibling: Plane, other: Plane, r: int, ahead: NDArray[np.int16], features: Plane, level_up: Bytes
+    parent: Plane, parent_logs: Bytes, parent_sums: NDArray[np.int16], sibling_logs: Bytes,
+    sibling_sums: NDArray[np.int16], other_logs: Bytes, other_sums: NDArray[np.int16], r: int, ahead: Halves,
+    features: Plane, level_up: Bytes,
 ) -> None:
-    """Fill in what the coarser level and the siblings say of a row, given their magnitudes with margins."""
+    """Fill in what the coarser level and the siblings say of a row; see :func:`tell`."""
     cols = level_up.size
-    pr = MARGIN + (r >> 1)
+    pr, y = MARGIN + (r >> 1), r + MARGIN
     down = pr - 1 if (r & 1) == 0 else pr + 1
-    for half in range((cols + 1) >> 1):
-        pc = MARGIN + half
-        up, near, corners = np.int64(parent[pr, pc]), _near(parent, pr, pc), _corners(parent, pr, pc)
-        around = 2 * near + corners
-        here, all_around = LOGS[min(4 * up, 8191)], LOGS[min(near + corners, 8191)]
-        below, level = LOGS[min(4 * parent[down, pc], 8191)], COARSE_LOGS[min(2 * up + (around >> 2), 1023)]
-        for c in range(2 * half, min(2 * half + 2, cols)):
-            beside = pc - 1 if (c & 1) == 0 else pc + 1
-            ahead[8, c], ahead[9, c] = here, below
-            ahead[10, c] = LOGS[min(4 * parent[pr, beside], 8191)]
-            ahead[11, c] = LOGS[min(4 * parent[down, beside], 8191)]
-            ahead[12, c] = all_around
-            features[c, 4], features[c, 5] = min(up, 255) << 4, min(around, 3060) << 1
-            level_up[c] = level
-    y = r + MARGIN
+    here, below = parent_logs[0, pr], parent_logs[0, down]
     for c in range(cols):
-        x = c + MARGIN
-        first, second = np.int64(sibling[y, x]), np.int64(other[y, x])
-        near1, near2 = _near(sibling, y, x), _near(other, y, x)
-        ahead[23, c], ahead[24, c] = LOGS[min(4 * first, 8191)], LOGS[min(near1, 8191)]
-        ahead[25, c], ahead[26, c] = LOGS[min(4 * second, 8191)], LOGS[min(near2, 8191)]
-        beside = 4 * (first + second) + 2 * (near1 + near2)
-        beside += _corners(sibling, y, x) + _corners(other, y, x)
-        features[c, 9] = min(beside, 3060) << 1
+        pc = MARGIN + (c >> 1)
+        beside = pc - 1 + 2 * (c & 1)
+        ahead[c, 8], ahead[c, 9] = here[pc], below[pc]
+        ahead[c, 10], ahead[c, 11] = here[beside], below[beside]
+        ahead[c, 12] = parent_logs[4, pr, pc]
+        level_up[c] = parent_logs[3, pr, pc]
+        features[c, 4] = min(abs(np.int64(parent[pr, pc])), 255) << 4
+        features[c, 5] = parent_sums[0, r >> 1, c >> 1]
+        features[c, 9] = min(np.int64(sibling_sums[1, r, c]) + np.int64(other_sums[1, r, c]), 6120)
+    for i in range(2):
+        sibling, other = sibling_logs[i, y], other_logs[i, y]
+        for c in range(cols):
+            ahead[c, 23 + i] = sibling[c + MARGIN]
+            ahead[c, 25 + i] = other[c + MARGIN]
 
 
 @numba.njit(
@@ -123,76 +124,60 @@ def look_aside(
 )
 def look_before(
     one: Bytes, two: Bytes, three: Bytes, sums1: NDArray[np.int16], sums2: NDArray[np.int16], values1: Plane, r: int,
-    ahead: NDArray[np.int16], features: Plane,
+    ahead: Halves, features: Plane,
 ) -> None:
     """Fill in what the three components before say of a row; see :func:`tell`."""
-    cols = one.shape[2]
+    cols, y = features.shape[0], r + MARGIN
     for i in range(3):
+        first, second = one[i, y], two[i, y]
         for c in range(cols):
-            ahead[13 + i, c] = one[i, r, c]
-            ahead[16 + i, c] = two[i, r, c]
+            ahead[c, 13 + i] = first[c + MARGIN]
+            ahead[c, 16 + i] = second[c + MARGIN]
     for i in range(2):
+        third = three[i, y]
         for c in range(cols):
-            ahead[19 + i, c] = three[i, r, c]
+            ahead[c, 19 + i] = third[c + MARGIN]
     for c in range(cols):
-        features[c, 6] = min(abs(np.int64(values1[r + MARGIN, c + MARGIN])), 255) << 4
+        features[c, 6] = min(abs(np.int64(values1[y, c + MARGIN])), 255) << 4
         features[c, 7], features[c, 8] = sums1[0, r, c], sums2[1, r, c]
 
 
 @numba.njit(
-    "void(int32[:,::1], int32[:,::1], int64, int16[:,::1], int32[:,::1], int32[:,::1])", cache=True, nogil=True
+    "void(int32[:,::1], uint8[:,::1], int32[:,::1], int64, int16[:,::1], int32[:,::1], int32[:,::1])",
+    cache=True, nogil=True,
 )
 def look_up(
-    sizes: Plane, energy: Plane, r: int, ahead: NDArray[np.int16], features: Plane, above: Plane
+    sizes: Plane, logs: Bytes, energy: Plane, r: int, ahead: Halves, features: Plane, above: Plane
 ) -> None:
     """Fill in what the rows above and the fading magnitudes say of a row.
 
     Args:
         sizes: magnitudes of this component with margins, known above the row.
+        logs: their logarithms.
         energy: fading magnitudes with margins; those of the rows above have this component in them.
         r: the row.
-        ahead: inputs of the network, ``(input, col)``.
+        ahead: inputs of the network, ``(col, input)``.
         features: of the expected magnitude, ``(col, feature)``.
         above: ``(4, col)``, filled: twice north and its corners, what is near of energy but for the west, what is left
             of view 4 without the west, the farther neighbours but for the west.
     """
-    y = r + MARGIN
-    for c in range(features.shape[0]):
+    y, cols = r + MARGIN, features.shape[0]
+    north, farther = logs[y - 1], logs[y - 2]
+    for c in range(cols):
+        ahead[c, 0], ahead[c, 1], ahead[c, 2] = north[c + MARGIN], north[c + MARGIN - 1], north[c + MARGIN + 1]
+        ahead[c, 3], ahead[c, 4] = farther[c + MARGIN], farther[c + MARGIN + 1]
+        ahead[c, 5], ahead[c, 6], ahead[c, 7] = farther[c + MARGIN - 1], north[c + MARGIN - 2], north[c + MARGIN + 2]
+    for c in range(cols):
+        x = c + MARGIN
+        here = np.int64(energy[y, x])
+        ahead[c, 21] = LOGS[min(here >> 2, 8191)]
+        ahead[c, 22] = LOGS[min(_corners(energy, y, x) >> 4, 8191)]
+        features[c, 10] = min(here, 4095)
+        above[1, c] = np.int64(energy[y - 1, x]) + energy[y + 1, x] + energy[y, x + 1]
+    for c in range(cols):
         x = c + MARGIN
         n, nw, ne = np.int64(sizes[y - 1, x]), np.int64(sizes[y - 1, x - 1]), np.int64(sizes[y - 1, x + 1])
-        nn, left, right = np.int64(sizes[y - 2, x]), np.int64(sizes[y - 1, x - 2]), np.int64(sizes[y - 1, x + 2])
-        ahead[0, c], ahead[1, c] = LOGS[min(4 * n, 8191)], LOGS[min(4 * nw, 8191)]
-        ahead[2, c], ahead[3, c] = LOGS[min(4 * ne, 8191)], LOGS[min(4 * nn, 8191)]
-        ahead[4, c] = LOGS[min(4 * np.int64(sizes[y - 2, x + 1]), 8191)]
-        ahead[5, c] = LOGS[min(4 * np.int64(sizes[y - 2, x - 1]), 8191)]
-        ahead[6, c], ahead[7, c] = LOGS[min(4 * left, 8191)], LOGS[min(4 * right, 8191)]
-        here = np.int64(energy[y, x])
-        ahead[21, c] = LOGS[min(here >> 2, 8191)]
-        ahead[22, c] = LOGS[min(_corners(energy, y, x) >> 4, 8191)]
         features[c, 1], features[c, 2] = min(n, 255) << 4, min(nw + ne, 511) << 3
-        features[c, 10] = min(here, 4095)
         above[0, c] = 2 * n + nw + ne
-        above[1, c] = np.int64(energy[y - 1, x]) + energy[y + 1, x] + energy[y, x + 1]
         above[2, c] = min(n, 3) * 16 + min(nw, 3) * 4 + min(ne, 3)
-        above[3, c] = nn + left + right
-
-
-@numba.njit("void(int16[:,::1], int32[:,:,::1], int32[:,::1])", cache=True, nogil=True)
-def begin(ahead: NDArray[np.int16], weights: NDArray[np.int32], sums: Plane) -> None:
-    """The network's first sums of a row, ``(col, unit)``, of the inputs that are known; weights ``(4, 7, unit)``."""
-    units = sums.shape[1]
-    for c in range(sums.shape[0]):
-        row = sums[c]
-        row[:] = 0
-        for g in range(4):
-            at = 7 * g
-            v0, v1, v2 = np.int32(ahead[at, c]), np.int32(ahead[at + 1, c]), np.int32(ahead[at + 2, c])
-            v3, v4 = np.int32(ahead[at + 3, c]), np.int32(ahead[at + 4, c])
-            v5, v6 = np.int32(ahead[at + 5, c]), np.int32(ahead[at + 6, c])
-            if (v0 | v1 | v2 | v3 | v4 | v5 | v6) != 0:
-                w = weights[g]
-                for j in range(units):
-                    row[j] += np.int32(
-                        v0 * w[0, j] + v1 * w[1, j] + v2 * w[2, j] + v3 * w[3, j] + v4 * w[4, j] + v5 * w[5, j]
-                        + v6 * w[6, j]
-                    )
+        above[3, c] = np.int64(sizes[y - 2, x]) + sizes[y - 1, x - 2] + sizes[y - 1, x + 2]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import contexts, details, foreseen, foresight, guess, logistic
+from palimpsest.codec import contexts, details, foreseen, foresight, guess, logistic, outlook
 from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
 from palimpsest.codec.trellis import FOUR, SIXTEEN
 from palimpsest.errors import StreamCorrupt
@@ -124,16 +124,51 @@ def _fresh(inputs: int, states: int, rows: int, share: int, direct: int = 0) -> 
     return np.full((inputs, states), logistic.FRESH_STATE, np.int32), weights
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a coded stack tells those after it; see :func:`palimpsest.codec.outlook.tell`.
+
+    Args:
+        of: the stack.
+        logs: ``(component, 5, row, col)`` with margins.
+        sums: ``(component, 2, row, col)``.
+    """
+
+    of: Stack
+    logs: NDArray[np.uint8]
+    sums: NDArray[np.int16]
+
+    @classmethod
+    def room(cls, stack: Stack) -> Told:
+        """Of a stack with margins that nothing is known of."""
+        count, height, width = stack.shape
+        sums = np.zeros((count, 2, height - 2 * contexts.MARGIN, width - 2 * contexts.MARGIN), np.int16)
+        return cls(stack, np.zeros((count, 5, height, width), np.uint8), sums)
+
+
+def _told(known: list[Told], stack: Stack, cut: Stack) -> Told:
+    """What a stack tells, worked out anew where it was cut or filled to ``cut`` (with margins)."""
+    for told in known:
+        if told.of is stack and told.logs.shape[2:] == cut.shape[1:]:
+            return told
+    fresh = Told.room(cut)
+    if stack.size:
+        outlook.tell_all(cut, fresh.logs, fresh.sums)
+    return fresh
+
+
 class ChunkEncoder:
     """Collects stacks into one chunk.
 
     Args:
         state: the mixer's state; it learns from what is coded.
         samples: how many samples will be coded at most.
+        told: what parts of this tile that were coded before tell; grows.
     """
 
-    def __init__(self, state: MixerState, samples: int) -> None:
+    def __init__(self, state: MixerState, samples: int, told: list[Told] | None = None) -> None:
         self._state = state
+        self._told: list[Told] = [] if told is None else told
         self._coder = new_encoder()
         self._buffer = np.zeros(samples * _BYTES_A_SAMPLE + 1024, np.uint8)
 
@@ -152,7 +187,8 @@ class ChunkEncoder:
             dependent: whether the samples come from the dependent quantiser.
         """
         where = (level, orientation)
-        _run(self._state, self._coder, self._buffer, planes, where, parents, siblings, dependent, encoding=True)
+        work = (self._state, self._coder, self._buffer, self._told)
+        _run(*work, planes, where, parents, siblings, dependent, encoding=True)
 
     def finish(self) -> bytes:
         """The chunk's bytes."""
@@ -162,8 +198,9 @@ class ChunkEncoder:
 class ChunkDecoder:
     """Reads the stacks of one chunk in the order in which they were coded."""
 
-    def __init__(self, state: MixerState, data: bytes) -> None:
+    def __init__(self, state: MixerState, data: bytes, told: list[Told] | None = None) -> None:
         self._state = state
+        self._told: list[Told] = [] if told is None else told
         self._buffer = np.frombuffer(data, np.uint8).copy()
         self._coder = new_decoder(self._buffer)
 
@@ -174,7 +211,8 @@ class ChunkDecoder:
         """The next stack, ``(component, row, col)`` int32."""
         planes = np.zeros(shape, np.int32)
         where = (level, orientation)
-        _run(self._state, self._coder, self._buffer, planes, where, parents, siblings, dependent, encoding=False)
+        work = (self._state, self._coder, self._buffer, self._told)
+        _run(*work, planes, where, parents, siblings, dependent, encoding=False)
         if int(self._coder[3]) > self._buffer.size + 64:
             # An honest stream never reads far past its end; a damaged one that passed its checksum is refused here.
             raise StreamCorrupt("a chunk ends before its samples do", got=self._buffer.size)
@@ -182,8 +220,8 @@ class ChunkDecoder:
 
 
 def _run(
-    state: MixerState, coder: NDArray[np.int64], buffer: NDArray[np.uint8], planes: Stack, where: tuple[int, int],
-    parents: Stack | None, siblings: Sequence[Stack], dependent: bool, *, encoding: bool,
+    state: MixerState, coder: NDArray[np.int64], buffer: NDArray[np.uint8], told: list[Told], planes: Stack,
+    where: tuple[int, int], parents: Stack | None, siblings: Sequence[Stack], dependent: bool, *, encoding: bool,
 ) -> None:
     if planes.size == 0:
         return
@@ -196,11 +234,16 @@ def _run(
         beside[slot] = _with_margins(sibling, rows, cols)
     parent = _with_margins(above, (rows + 1) // 2, (cols + 1) // 2)
     if len(state.guides) and state.observer is None and foreseen.fits(state.foresight, state.views):
+        own = Told.room(stack)
+        up = _told(told, above, parent)
+        both = [_told(told, sibling, beside[slot]) for slot, sibling in enumerate(siblings)]
+        both += [Told.room(stack)] * (2 - len(both))
         foreseen.code_foreseen(
             stack, parent, beside, level, orientation, *state.parts(), state.guides, state.trellis.following,
-            state.trellis.sides, *foreseen.first_layer(state.foresight), *state.foresight.parts()[1:], coder, buffer,
-            encoding,
+            state.trellis.sides, *foreseen.packed(state.foresight), coder, buffer, encoding, own.logs, own.sums,
+            up.logs, up.sums, np.stack([one.logs for one in both]), np.stack([one.sums for one in both]),
         )
+        told.append(replace(own, of=planes))
     elif len(state.guides):
         record, stride = _NO_RECORD, 1
         if state.observer is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.codec.planes import MixerState
+    from palimpsest.codec.planes import MixerState, Told
     from palimpsest.codec.spatial import LevelTransform
 
     Stack = NDArray[np.int32]
@@ -110,14 +110,15 @@ class TileCoder:
             return coded, dequantise(coded, step, local, pull, trellis)
 
         coarse, coarse_back = quantised(coarse_planes, spread.coarse, levels)
-        encoder = ChunkEncoder(state, coarse.size)
+        told: list[Told] = []
+        encoder = ChunkEncoder(state, coarse.size, told)
         encoder.code(coarse, level=SIDE_LEVEL, orientation=COARSE, dependent=True)
         chunks.append(encoder.finish())
         back: list[Parts] = []
         parents: Sequence[Stack | None] = (None, None, None)
         for level in range(levels, 0, -1):
             coded = [quantised(details[level - 1][o], spread.details[level - 1][o], level) for o in range(3)]
-            encoder = ChunkEncoder(state, sum(part.size for part in details[level - 1]))
+            encoder = ChunkEncoder(state, sum(part.size for part in details[level - 1]), told)
             for o in range(3):
                 encoder.code(
                     coded[o][0], level=level - 1, orientation=o, parents=parents[o],
@@ -139,7 +140,8 @@ class TileCoder:
         spread = self._transform.synthesis_gains(levels)
         coarse_shape, shapes = part_shapes(plan.rows, plan.cols, levels)
         state, trellis = self._initial.copy(), self._initial.trellis
-        coded = ChunkDecoder(state, chunks[0]).read(
+        told: list[Told] = []
+        coded = ChunkDecoder(state, chunks[0], told).read(
             (plan.components, *coarse_shape), level=SIDE_LEVEL, orientation=COARSE, dependent=True
         )
         step = unit_step(plan.fraction_bits, spread.coarse)
@@ -147,7 +149,7 @@ class TileCoder:
         back: list[Parts] = []
         parents: list[Stack | None] = [None, None, None]
         for at, level in enumerate(range(levels, down_to_level, -1)):
-            decoder = ChunkDecoder(state, chunks[1 + at])
+            decoder = ChunkDecoder(state, chunks[1 + at], told)
             stacks: list[Stack] = []
             for o in range(3):
                 stacks.append(
