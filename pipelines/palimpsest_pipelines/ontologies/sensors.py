@@ -47,7 +47,7 @@ def measured(libraries: Path) -> list[Sensor]:
         Sensor("aviris-classic-18a", "AVIRIS-Classic, channels 18a", "The channels that splib06 was convolved to.",
                centres, widths, "src:splib06"),
         Sensor("enmap", "EnMAP HSI", "From a level 2A product of 2022; VNIR and SWIR overlap.",
-               enmap[:, 0], enmap[:, 1], "src:enmap", flags=("enmap-defective",)),
+               enmap[:, 0], enmap[:, 1], "src:enmap", flags=("enmap-defective", "enmap-cloud")),
         Sensor("hymap", "HyMap, Berlin 2009", "The 111 bands delivered of 126; widths are the nominal 15 nm.",
                hymap, np.full(hymap.shape, 15.0), "src:berlin"),
     ]
@@ -61,7 +61,7 @@ def nominal() -> list[Sensor]:
     hyperion_v, hyperion_s = np.linspace(355.59, 1057.68, 70), np.linspace(851.92, 2577.08, 172)
     return [
         Sensor("emit", "EMIT", "285 bands, 381 to 2493 nm, about 7.4 nm apart, about 8.5 nm wide.",
-               emit, np.full(emit.shape, 8.5), "src:emit", 7.4, ("emit-band-mask",)),
+               emit, np.full(emit.shape, 8.5), "src:emit", 7.4, ("emit-band-mask", "emit-cloud")),
         Sensor("prisma", "PRISMA", "66 VNIR bands, 402 to 1010 nm, and 174 SWIR bands, 920 to 2505 nm; 12 nm wide.",
                np.concatenate([prisma_v, prisma_s]), np.full(240, 12.0), "src:prisma", 9.3,
                ("prisma-invalid", "prisma-negative", "prisma-saturated")),

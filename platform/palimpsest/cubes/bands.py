@@ -38,6 +38,7 @@ class Reason(IntEnum):
     OVERLAP = 10  # detectors overlap; normal, kept, never dropped
     USER = 11  # a mask given by hand
     INTERPOLATED = 12  # the mission says that it filled this voxel itself
+    CLOUD = 13  # the mission says that a cloud hides the ground: measured, but not of the ground
 
 
 @dataclass(frozen=True, slots=True)

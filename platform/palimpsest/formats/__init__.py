@@ -12,10 +12,11 @@ from palimpsest.formats.geotiff import CLOUD_OPTIMISED, GeoTiff
 from palimpsest.formats.matlab import Matlab
 from palimpsest.formats.netcdf import NetCdf
 from palimpsest.formats.npy import Npy
+from palimpsest.formats.prisma import Prisma
 from palimpsest.formats.registry import Registry, Shelf
 from palimpsest.formats.zarr_store import Zarr
 
-FORMATS = Shelf(GeoTiff(), CLOUD_OPTIMISED, NetCdf(), Zarr(), Npy(), Matlab(), Envi())
+FORMATS = Shelf(GeoTiff(), CLOUD_OPTIMISED, Prisma(), NetCdf(), Zarr(), Npy(), Matlab(), Envi())
 
 read = FORMATS.read
 write = FORMATS.write

@@ -23,6 +23,7 @@ from palimpsest.formats.envi_fields import NOTE, write_meaning
 from palimpsest.formats.envi_header import format_header, parse_header
 from palimpsest.formats.header_text import agreed, fields_meaning
 from palimpsest.formats.memory import refuse_beyond_memory
+from palimpsest.formats.mission_flags import beside_enmap, joined, layer_reasons
 from palimpsest.formats.sidecar import read_reasons, write_reasons
 from palimpsest.formats.wavelengths import from_names, to_nm
 
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEADER = "PALIMPSEST_HEADER"
+FLAGGED = "the mission's quality layers are in the mask"
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -65,9 +69,12 @@ class GeoTiff:
             if any(remarks):
                 metadata[NOTE] = "; ".join(filter(None, remarks))
             sidecar = fields.get("palimpsest mask")
+            flagged = _layers_beside(path, shape)
+            if flagged is not None:
+                metadata[NOTE] = "; ".join(filter(None, (metadata.get(NOTE, ""), FLAGGED)))
             return Cube(
                 source.read(), agreed(stated, own),
-                None if sidecar is None else read_reasons(path, sidecar, shape),
+                flagged if sidecar is None else read_reasons(path, sidecar, shape),
                 nodata=meaning.nodata if source.nodata is None else float(source.nodata), scale=scale, offset=offset,
                 units=meaning.units or (source.units[0] or ""), georeference=_place(source, meaning.georeference),
                 name=path.stem, sensor=meaning.sensor, metadata=metadata, history=meaning.history,
@@ -83,6 +90,23 @@ class GeoTiff:
                 from rasterio import shutil
 
                 shutil.copy(plain, fresh, driver="COG", compress="DEFLATE", predictor="YES", overviews="NONE")
+
+
+def _layers_beside(path: Path, shape: CubeShape) -> NDArray[np.uint8] | None:
+    """What EnMAP's quality layers beside a spectral image say, ``(band, row, col)``; None where there are none."""
+    import rasterio
+
+    found: NDArray[np.uint8] | None = None
+    for layer, files in beside_enmap(path).items():
+        parts = []
+        for one in files:
+            with _rasterio_errors(one), rasterio.open(one, driver="GTiff") as source:
+                parts.append(source.read())
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise FormatError("quality layers of different size", where=files[0], got=[part.shape for part in parts])
+        told = layer_reasons(layer, np.concatenate(parts), shape, files[0])
+        found = joined(found, told) if found is not None or told.any() else None
+    return found
 
 
 @contextmanager

@@ -5,7 +5,7 @@ A cube stored contiguously is mapped instead of loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import numpy as np
 from palimpsest.atomic import replacing
 from palimpsest.errors import FormatError
 from palimpsest.formats.cf import Planned, Variable, header_text, plan, read_cube
+from palimpsest.formats.envi_fields import NOTE
+from palimpsest.formats.mission_flags import beside_emit, emit_reasons, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +57,8 @@ class NetCdf:
                     header = source.variables[HEADER][()]
                 text = header.decode() if isinstance(header, bytes) else str(header)
                 variables.pop(HEADER, None)
-                return read_cube(variables, text, path, self.variable, self.axes)
+                cube = read_cube(variables, text, path, self.variable, self.axes)
+                return _flagged(cube, emit_reasons(variables, _mask_words(source), cube.shape, path), path)
         except (OSError, KeyError, RuntimeError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise FormatError("not a readable netCDF-4 file", where=path, got=str(error)) from error
 
@@ -72,6 +75,30 @@ class NetCdf:
                 _write(target, part)
             text = target.create_variable(HEADER, (), dtype=_text_type())
             text[...] = header_text(cube)
+
+
+def _flagged(cube: Cube, own: NDArray[np.uint8] | None, path: Path) -> Cube:
+    """The cube with what the mission says of its voxels, in its own file and in the mask product beside it."""
+    import h5netcdf
+
+    found, beside = own, beside_emit(path)
+    if beside is not None:
+        with h5netcdf.File(beside, "r", phony_dims="sort") as source:
+            there = emit_reasons(dict(_variables(source, "", beside)), _mask_words(source), cube.shape, beside)
+        found = there if found is None else found if there is None else joined(found, there)
+    if found is None:
+        return cube
+    said = "; ".join(filter(None, (cube.metadata.get(NOTE, ""), "the mission's quality flags are in the mask")))
+    return replace(cube, reasons=joined(cube.reasons, found), metadata={**cube.metadata, NOTE: said})
+
+
+def _mask_words(source: Any) -> list[str]:  # noqa: ANN401  as below
+    """Names of the layers of EMIT's mask."""
+    group = source.groups.get("sensor_band_parameters")
+    if group is None or "mask_bands" not in group.variables:
+        return []
+    values = np.ravel(group.variables["mask_bands"][...])
+    return [one.decode() if isinstance(one, bytes) else str(one) for one in values]
 
 
 def _text_type() -> object:

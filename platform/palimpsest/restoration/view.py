@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from palimpsest.cubes import BandTable, Cube
 
 ACCEPTED = (Reason.GOOD, Reason.OVERLAP, Reason.INTERPOLATED)
-LEFT_ALONE = (Reason.OPAQUE, Reason.NOISY)  # no evidence, and no loss either: inferred only when asked for
+HIDDEN = (Reason.CLOUD,)  # measured, and not of the ground: neither evidence nor ever replaced
+LEFT_ALONE = (Reason.OPAQUE, Reason.NOISY, *HIDDEN)  # no evidence, and no loss either: inferred only when asked for
 FEWEST_BANDS = 4
 BRIGHT_PERCENTILE = 99.9
 
@@ -104,7 +105,7 @@ def view_of(
 
 def to_repair(reasons: NDArray[np.uint8], *, infer_opaque: bool = False) -> NDArray[np.bool_]:
     """Voxels that a restoration is to change, of the shape of ``reasons``."""
-    kept = ACCEPTED if infer_opaque else (*ACCEPTED, *LEFT_ALONE)
+    kept = (*ACCEPTED, *HIDDEN) if infer_opaque else (*ACCEPTED, *LEFT_ALONE)
     return ~np.isin(reasons, kept)
 
 
