@@ -63,6 +63,7 @@ class Expansion:
 def expand(
     view: View, wanted: NDArray[np.bool_], proposals: Proposals, sources: Sources, weights: NDArray[np.float64],
     constrainer: Constrainer, before: NDArray[np.generic], grid: Grid, ledger: Ledger, voxels: NDArray[np.int64],
+    moved: NDArray[np.float64] | None = None,
 ) -> Expansion:
     """Decide the damaged voxels of a view and write who added what into the ledger.
 
@@ -77,6 +78,7 @@ def expand(
         grid: stored type and quantum.
         ledger: receives the contributions.
         voxels: flat index of each damaged voxel in the stored cube, in the same order.
+        moved: what spared pixels add to the mixture, scaled, ``(pixel, band)``, or None.
     """
     pixel, band = np.nonzero(wanted)
     trust = _heard(weights[:, pixel, band], proposals.speaks[:, pixel, band])  # (source, voxel)
@@ -84,7 +86,7 @@ def expand(
     mixed = (trust * values).sum(0)
     apart = np.sqrt((trust * np.square(values - mixed)).sum(0))
     spectra = view.values.astype(np.float64)
-    spectra[pixel, band] = mixed
+    spectra[pixel, band] = mixed if moved is None else mixed + moved[pixel, band]
     rules = constrainer.project(spectra, wanted, wanted | view.usable, sources.flat, proposals.shares[0])
     stored, unclipped = grid.stored(spectra[pixel, band] * view.unit)
     sum_so_far = np.zeros(pixel.size, np.int64)
@@ -118,8 +120,10 @@ def expand(
     if left:
         carried_on = np.sum([believed * rest for believed, rest in left], axis=0)
         enter(ledger.source("library.residual"), carried_on, np.sum([believed for believed, _ in left], axis=0))
-    for rule, moved in rules:
-        enter(ledger.rule(rule), moved[pixel, band], (moved[pixel, band] != 0).astype(float))
+    if moved is not None:
+        enter(ledger.source("correlation.spared"), moved[pixel, band], full)
+    for rule, step in rules:
+        enter(ledger.rule(rule), step[pixel, band], (step[pixel, band] != 0).astype(float))
     # Clipping is what the stored type's range took; rounding is what is left between the sum and the stored value.
     after = on_grid(stored, grid.quantum)
     clipped = np.where(np.abs(after - unclipped) > grid.step, after - unclipped, 0)
@@ -127,6 +131,11 @@ def expand(
     rounding = after - on_grid(before, grid.quantum) - sum_so_far - clipped
     ledger.add(ledger.source("rounding"), voxels, rounding, full)
     return Expansion(pixel, band, stored, _kinds(trust, rules, pixel, band), apart)
+
+
+def mixture(proposals: Proposals, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weighted mean of those who speak, ``(pixel, band)``; weights ``(source, pixel, band)``."""
+    return np.asarray((_heard(weights, proposals.speaks) * proposals.values).sum(0))
 
 
 def _heard(weights: NDArray[np.float64], speaks: NDArray[np.bool_]) -> NDArray[np.float64]:

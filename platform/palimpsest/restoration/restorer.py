@@ -23,6 +23,7 @@ from palimpsest.restoration.integrator import Integrator, check_parts, load
 from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.sources import GROUP, SOURCES, propose
+from palimpsest.restoration.spared import spared_of
 from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, to_repair, view_of
 
@@ -196,6 +197,7 @@ def _assemble(
     grid = Grid.of(cube.data, seen.unit)
     ledger = Ledger(data.size, {} if companion is None else {SOURCES[GROUP]: companion.sentence})
     constrainer = Constrainer.of(grounds.constrained, cube, seen.axis, seen.unit)
+    spared = spared_of(cube, reasons, seen, table)
     changed, half = [], []
     for start in range(0, seen.damaged.size, WINDOW_PIXELS):
         view = view_of(cube, reasons, seen.axis, seen.damaged[start : start + WINDOW_PIXELS], seen.unit)
@@ -205,12 +207,18 @@ def _assemble(
         pixel, band = np.nonzero(wanted)
         voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
         weights = np.moveaxis(table[member], 2, 0)
-        found = expand(view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels)
+        moved = None if spared is None else spared.correction(view)
+        found = expand(
+            view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels, moved
+        )
         flat[voxels] = found.stored
         classes[voxels] = found.kind
         changed.append(voxels)
-        half.append((expected.half_width(member[pixel], band, found.apart) * seen.unit).astype(np.float32))
-    named, width = np.concatenate(changed), np.concatenate(half)
+        width = expected.half_width(member[pixel], band, found.apart)
+        if spared is not None:
+            width *= spared.left[band]
+        half.append((width * seen.unit).astype(np.float32))
+    named, widths = np.concatenate(changed), np.concatenate(half)
     order = np.argsort(named, kind="stable")
     unrepaired = int(broken.sum()) - named.size
     report: dict[str, object] = {
@@ -228,7 +236,7 @@ def _assemble(
     )
     restored = replace(cube.with_data(data, f"restored {named.size} voxels"), reasons=clean)
     return Restoration(
-        cube, restored, grid.quantum, tuple(ledger.decisions), tuple(ledger.contributions), named[order], width[order],
+        cube, restored, grid.quantum, tuple(ledger.decisions), tuple(ledger.contributions), named[order], widths[order],
         classes.reshape(data.shape), reasons, "" if knowledge is None else knowledge.release, grounds.network.digest,
         report,
     )

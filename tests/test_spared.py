@@ -1,0 +1,54 @@
+"""A few pixels that show a lost band tell the others how far the judgement is off."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from palimpsest.restoration.restorer import restore
+from palimpsest.scenes import make_scene
+from palimpsest_pipelines.restoration_cases import clean_case, scene_cases, whole_bands
+from palimpsest_pipelines.restoration_scores import score
+
+
+def scene():
+    return whole_bands(make_scene(24, 24, seed=5, sensor="enmap", kind="vegetation").observed)
+
+
+@pytest.fixture(scope="module")
+def figures():
+    cube, found = scene(), {}
+    for number in (0, 1, 3, 10):
+        name = "wide:three_runs_of_15" if number == 0 else f"clean:{number}:three_runs_of_15"
+        case = next(scene_cases("s", cube, (name,)))
+        done = restore(case.struck, knowledge=None, mask=case.usable)
+        found[number] = done, score(case, done.restored.data)[0]
+    return found
+
+
+def test_more_clean_pixels_tell_more(figures):
+    assert figures[10][1] > figures[0][1] + 3
+    assert figures[3][1] > figures[0][1]
+    assert figures[1][1] > figures[0][1] - 1
+
+
+def test_what_they_tell_is_a_contribution_of_its_own_and_the_sum_stays_exact(figures):
+    done = figures[10][0]
+    assert done.is_exact()
+    assert "correlation.spared" in {decision.source for decision in done.decisions}
+    assert "correlation.spared" not in {decision.source for decision in figures[0][0].decisions}
+
+
+def test_intervals_narrow_by_what_the_clean_pixels_confirm(figures):
+    assert np.median(figures[10][0].half_width) < 0.8 * np.median(figures[0][0].half_width)
+
+
+def test_a_clean_pixel_that_lies_leaves_no_less_than_none_at_all(figures):
+    case = clean_case("s", scene(), "clean:10:three_runs_of_15")
+    data = np.array(case.struck.data)
+    row, col = np.argwhere(~case.damaged.any(axis=0))[0]
+    lost = case.damaged.any(axis=(1, 2))
+    data[lost, row, col] = 0
+    lying = replace(case, struck=replace(case.struck, data=data))
+    restored = restore(lying.struck, knowledge=None, mask=case.usable).restored.data
+    assert score(lying, restored)[0] > figures[0][1] - 1
