@@ -89,6 +89,7 @@ def test_a_cube_goes_up_and_its_restored_pixel_is_explained(page, served, tmp_pa
     expect(page.locator("#pixel-title")).to_have_text(f"Pixel {row}, {col - 3}")
     expect(page.locator("#why tbody")).to_contain_text("trust")
     expect(page.locator("#why tbody")).to_contain_text("counts for nothing")
+    expect(page.locator("#in-words")).to_contain_text("The recorded 90 % interval")
 
 
 def test_a_stream_is_made_and_opened(page, served, tmp_path):

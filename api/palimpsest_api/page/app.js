@@ -167,11 +167,13 @@ async function showPixel() {
   const lines = [];
   const here = await get(`/v1/artifacts/${open.id}/spectrum?${at}`);
   let body = [];
+  let words = "";
   if (restoration) {
     const why = await get(`/v1/restorations/${restoration}/explanation?${at}`);
     lines.push({ name: "decoded", colour: "#c60", values: why.decoded });
     lines.push({ name: "restored", colour: "#06c", values: why.restored, band: why.interval });
     body = why.groups.map(groupRow);
+    words = why.paragraph;
   } else {
     lines.push({ name: open.kind === "stream" ? "decoded" : "stored", colour: "#06c", values: here.values });
   }
@@ -182,6 +184,7 @@ async function showPixel() {
   drawSpectra($("plot"), here.wavelengths_nm, lines);
   $("legend").textContent = lines.map((line) => `${line.name}: ${line.colour}`).join("   ").replaceAll("#888", "grey")
     .replaceAll("#c60", "orange").replaceAll("#06c", "blue");
+  $("in-words").textContent = words;
   $("why").tBodies[0].replaceChildren(...body);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restoration", default="", metavar="ID", help="or name of the cube; the latest by default")
     parser.add_argument("--input", type=Path, metavar="FILE", help="the stream or cube, where it no longer lies there")
     parser.add_argument("--knowledge", metavar="RELEASE", help="the release of the record, where it lies elsewhere now")
+    parser.add_argument("--paragraph", action="store_true", help="nothing but the paragraph in words")
     add_json(parser)
 
 
@@ -37,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
     ).to_dict()
     if options.json:
         print_result(told, as_json=True)
+    elif options.paragraph:
+        print(told["paragraph"])
     elif options.band_nm is not None:
         _tell_band(told)
     else:
@@ -56,6 +60,7 @@ def _head(told: dict[str, Any]) -> None:
     print(f"{told['name']}, pixel {told['row']},{told['col']}: exact numbers {told['agreement']}; "
           f"quantum {told['quantum']:g}")
     print(f"release {(told['release'] or 'none')[:16]}, model {(told['model'] or 'none')[:16]}")
+    print("\n" + textwrap.fill(told["paragraph"], 110))
 
 
 def _tell_band(told: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from palimpsest.provenance.paragraph import paragraph
+
 
 @dataclass(frozen=True, slots=True)
 class Acted:
@@ -121,7 +123,7 @@ class Explanation:
         head: dict[str, Any] = {
             "restoration": self.restoration, "name": self.name, "row": self.row, "col": self.col,
             "quantum": self.quantum, "release": self.release or None, "model": self.model or None,
-            "agreement": self.agreement,
+            "agreement": self.agreement, "paragraph": paragraph(self),
         }
         return {**head, **(self._single() if self.is_single else self._spectrum())}
 
