@@ -12,7 +12,6 @@ from shared_data import SCENES, needs_shared
 
 from palimpsest.commands import main
 from palimpsest.cubes import Reason, Window
-from palimpsest.errors import UsageError
 from palimpsest.formats import read, write
 from palimpsest.provenance.recompute import restore_again
 from palimpsest.provenance.record import Origin, write_provenance
@@ -177,7 +176,7 @@ def test_a_denoised_record_is_made_again_bit_by_bit(tmp_path):
     assert repeat(tmp_path / "p", recompute=restore_again)["agreement"] == "bit-identical"
 
 
-def test_the_verb_denoises_one_cube_and_refuses_a_group(tmp_path, capsys):
+def test_the_verb_denoises_one_cube(tmp_path, capsys):
     clean, data = noisy_scene()
     write(plain_cube(data), tmp_path / "in.hdr")
     places = [str(tmp_path / "in.hdr"), str(tmp_path / "out.hdr")]
@@ -187,7 +186,24 @@ def test_the_verb_denoises_one_cube_and_refuses_a_group(tmp_path, capsys):
     assert rms(read(tmp_path / "out.hdr").data - clean) < 0.3 * 0.02
     assert main(["restore", *places, "--knowledge", "none", "--json"]) == 0
     np.testing.assert_array_equal(read(tmp_path / "out.hdr").data, data)
-    assert main(["restore", *places, "--denoise", "--group"]) == UsageError.exit_code
+
+
+def test_the_verb_denoises_a_group_and_makes_it_again_bit_by_bit(tmp_path, capsys):
+    clean, first = noisy_scene()
+    second = first + 0.02 * np.random.default_rng(8).standard_normal(first.shape).astype(np.float32)
+    paths = [str(tmp_path / f"{name}.hdr") for name in ("one", "two")]
+    for path, data in zip(paths, (first, second), strict=True):
+        data[4, :, 3:5] = 0
+        write(plain_cube(data), path)
+    asked = ["restore", *paths, str(tmp_path / "out"), "--group", "--denoise", "--knowledge", "none"]
+    assert main([*asked, "--provenance", str(tmp_path / "p"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert all(cube["exact"] for cube in told["cubes"])
+    answer = read(tmp_path / "out" / "one.hdr").data
+    whole = np.ones(clean.shape, bool)
+    whole[4, :, 3:5] = False
+    assert rms((answer - clean)[whole]) < 0.4 * rms((first - clean)[whole])
+    assert repeat(tmp_path / "p", recompute=restore_again)["agreement"] == "bit-identical"
 
 
 @needs_shared

@@ -53,8 +53,6 @@ def run(options: argparse.Namespace) -> int:
     if options.mask and len(options.mask) != len(inputs):
         raise UsageError("one mask for every cube", got=f"{len(options.mask)} masks, {len(inputs)} cubes",
                          wanted="--mask once a cube, 'none' for a cube without")
-    if options.denoise and options.group:
-        raise UsageError("--denoise goes with a single cube", wanted="restore IN OUT --denoise")
     masks = [None if str(path) == "none" else path for path in options.mask] or [None] * len(inputs)
     started = time.perf_counter()
     knowledge = _knowledge(options.knowledge)
@@ -178,6 +176,7 @@ def _group(
     results = restore_group(
         cubes, knowledge=knowledge, masks=masks, weights=options.weights, parts_left_out=tuple(options.leave_out),
         edges=not options.no_edges, are_decoded=[lossy for _, lossy in opened], infer_opaque=options.infer_opaque,
+        is_denoised=options.denoise,
     )
     out.mkdir(parents=True, exist_ok=True)
     for path, result in zip(outputs, results, strict=True):
@@ -204,7 +203,8 @@ def _record_group(
         settings = {
             "parts_left_out": list(options.leave_out), "edges": not options.no_edges,
             "is_decoded": opened[number][1], "mask": masks[number] is not None, "infer_opaque": options.infer_opaque,
-            "searched": searched[number], "group": pile, "number": number, **_places(options),
+            "searched": searched[number], "denoised": options.denoise, "group": pile, "number": number,
+            **_places(options),
         }
         origin = Origin.of_file(path, settings)
         written.append(write_provenance(result, options.provenance, origin, full=options.provenance_full))

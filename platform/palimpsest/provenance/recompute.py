@@ -47,6 +47,7 @@ def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None
         "weights": row.settings.get("weights_from"), "infer_opaque": bool(row.settings.get("infer_opaque", False)),
         "parts_left_out": tuple(row.settings.get("parts_left_out", ())),
         "edges": bool(row.settings.get("edges", True)), "is_decoded": bool(row.settings.get("is_decoded", False)),
+        "is_denoised": bool(row.settings.get("denoised", False)),
     }
     if row.settings.get("group"):
         from palimpsest.provenance.together import pile_again
@@ -55,10 +56,7 @@ def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None
         number, cubes, masks = pile_again(cube, row, _mask)
         again = restore_member(number, cubes, masks=masks, **given)
     else:
-        again = repair(
-            cube, is_searched=bool(row.settings.get("searched", True)), mask=_mask(row),
-            is_denoised=bool(row.settings.get("denoised", False)), **given,
-        )
+        again = repair(cube, is_searched=bool(row.settings.get("searched", True)), mask=_mask(row), **given)
     if row.model and again.model and again.model != row.model:
         raise ModelMissing("the weights of the record are not installed", where=row.name, got=again.model[:16],
                            wanted=row.model[:16])

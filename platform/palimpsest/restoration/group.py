@@ -16,7 +16,8 @@ from palimpsest.errors import CubeRefused, UsageError
 from palimpsest.restoration.companion import Member, companion_of
 from palimpsest.restoration.integrator import Integrator, load
 from palimpsest.restoration.organiser import is_one_place, organise
-from palimpsest.restoration.restorer import damage_of, restore
+from palimpsest.restoration.repair import repair
+from palimpsest.restoration.restorer import damage_of
 from palimpsest.restoration.together import companions_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ MOST_COMPANIONS = 8  # those whose light leaves least; each costs a model and a 
 def restore_group(
     cubes: Sequence[Cube], *, knowledge: KnowledgeBase | None, masks: Sequence[NDArray[np.bool_] | None] = (),
     weights: str | Path | Integrator | None = None, parts_left_out: Collection[str] = (), edges: bool = True,
-    are_decoded: Sequence[bool] = (), infer_opaque: bool = False,
+    are_decoded: Sequence[bool] = (), infer_opaque: bool = False, is_denoised: bool = False,
 ) -> list[Restoration]:
     """Restore a pile: it is organised into groups, and each cube is restored with its group.
 
@@ -52,6 +53,8 @@ def restore_group(
         edges: as for ``restore``.
         are_decoded: one a cube; empty for none.
         infer_opaque: as for ``restore``.
+        is_denoised: take the noise off measured voxels too, each cube by its own factors; what it is told of its
+            damaged voxels comes from the others as they are.
 
     Raises:
         UsageError: masks or ``are_decoded`` of another number than the cubes.
@@ -66,7 +69,7 @@ def restore_group(
     return [
         _restored(
             pile, number, knowledge=knowledge, weights=network, parts_left_out=parts_left_out, edges=edges,
-            is_decoded=decoded[number], infer_opaque=infer_opaque,
+            is_decoded=decoded[number], infer_opaque=infer_opaque, is_denoised=is_denoised,
         )
         for number in range(len(cubes))
     ]
@@ -76,6 +79,7 @@ def restore_member(
     number: int, cubes: Sequence[Cube], *, knowledge: KnowledgeBase | None,
     masks: Sequence[NDArray[np.bool_] | None] = (), weights: str | Path | Integrator | None = None,
     parts_left_out: Collection[str] = (), edges: bool = True, is_decoded: bool = False, infer_opaque: bool = False,
+    is_denoised: bool = False,
 ) -> Restoration:
     """One cube of a pile, restored with its group: what :func:`restore_group` makes of it, bit by bit.
 
@@ -89,6 +93,7 @@ def restore_member(
         edges: of its graph.
         is_decoded: whether this cube comes from a lossy stream.
         infer_opaque: infer opaque windows too.
+        is_denoised: as for ``restore_group``.
 
     Raises:
         CubeRefused: as for ``restore_group``.
@@ -96,7 +101,7 @@ def restore_member(
     pile = _Pile(cubes, list(masks) or [None] * len(cubes), knowledge)
     return _restored(
         pile, number, knowledge=knowledge, weights=weights, parts_left_out=parts_left_out, edges=edges,
-        is_decoded=is_decoded, infer_opaque=infer_opaque,
+        is_decoded=is_decoded, infer_opaque=infer_opaque, is_denoised=is_denoised,
     )
 
 
@@ -148,12 +153,13 @@ def content_sha256(cube: Cube) -> str:
 
 def _restored(
     pile: _Pile, number: int, *, knowledge: KnowledgeBase | None, weights: str | Path | Integrator | None,
-    parts_left_out: Collection[str], edges: bool, is_decoded: bool, infer_opaque: bool,
+    parts_left_out: Collection[str], edges: bool, is_decoded: bool, infer_opaque: bool, is_denoised: bool,
 ) -> Restoration:
     companions = pile.companions(number)
-    done = restore(
-        pile.cubes[number], knowledge=knowledge, mask=pile.masks[number], weights=weights,
-        parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded, infer_opaque=infer_opaque,
+    # Defects were searched before the cubes met.
+    done = repair(
+        pile.cubes[number], knowledge=knowledge, is_searched=False, is_denoised=is_denoised, mask=pile.masks[number],
+        weights=weights, parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded, infer_opaque=infer_opaque,
         companion=companions,
     )
     names = [] if companions is None else [other.other.cube.name for other in companions.others]
