@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
 
 from palimpsest.errors import UnknownTerm
 from palimpsest_api.auth import Reader
@@ -12,6 +13,25 @@ from palimpsest_api.auth import Reader
 router = APIRouter(prefix="/v1/releases", tags=["releases"])
 
 ReleaseId = Path(pattern=r"^(active|packaged|[0-9]{1,7}|[0-9a-f]{8,64})$")
+
+
+class ForeignConcept(BaseModel):
+    """A concept of a foreign vocabulary or spectral library; a spectrum goes with its wavelengths in nm."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    iri: str = Field(max_length=500)
+    labels: list[str] = Field(min_length=1, max_length=50)
+    wavelengths_nm: list[float] = Field(default=[], max_length=5000)
+    reflectance: list[float] = Field(default=[], max_length=5000)
+
+
+class AlignRequest(BaseModel):
+    """What is to be mapped onto a release."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    concepts: list[ForeignConcept] = Field(min_length=1, max_length=500)
 
 
 @router.get("")
@@ -62,6 +82,32 @@ def graph(caller: Reader, release_id: str = ReleaseId, around: str = "", steps: 
                    "reason": data["reason"]}
                   for one, other, data in whole.edges(data=True)],
     }
+
+
+@router.post("/{release_id}/alignment")
+def alignment(caller: Reader, body: AlignRequest, release_id: str = ReleaseId) -> dict[str, Any]:
+    """The likeliest materials or groups of each foreign concept, with what speaks for them; a person decides."""
+    import numpy as np
+
+    from palimpsest.knowledge.alignment import Foreign, align
+    from palimpsest.knowledge.facts import Facts
+    from palimpsest.knowledge.release import load, read
+    from palimpsest.knowledge.spectra_store import on_grid
+
+    name = None if release_id == "active" else release_id
+    concepts = [
+        Foreign(one.iri, tuple(one.labels), on_grid(
+            one.iri, np.array(one.wavelengths_nm, float), np.array(one.reflectance, float)
+        ) if one.wavelengths_nm or one.reflectance else None)
+        for one in body.concepts
+    ]
+    found = align(concepts, load(name), Facts(read(name)[0].triples()))
+    return {"mappings": [
+        {"subject": one.foreign.iri, "predicate": one.predicate or None, "object": one.iri, "label": one.label,
+         "confidence": one.confidence, "label_score": one.label_score, "spectrum_score": one.spectrum_score,
+         "feature_score": one.feature_score}
+        for one in found
+    ]}
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""``palimpsest knowledge``: validate, compare, build, preview, publish and list releases of the ontologies."""
+"""``palimpsest knowledge``: validate, compare, build, preview, publish and list releases, and align foreign ones."""
 
 from __future__ import annotations
 
@@ -49,11 +49,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_json(steps.add_parser("list", help="published releases, and which is active"))
 
+    align = steps.add_parser("align", help="map a foreign vocabulary or spectral library onto a release, for review")
+    align.add_argument("foreign", type=Path, help="RDF (.ttl, .rdf, .nt, .jsonld), or spectra (.sli, .csv, .txt)")
+    align.add_argument("table", type=Path, help="table to write, .tsv, for a person to accept line by line")
+    align.add_argument("--knowledge", metavar="RELEASE", help="release to map onto (default: the active one)")
+    align.add_argument("--base", default="https://example.org/library", help="IRI that names of spectra are put under")
+    add_json(align)
+
+    accept = steps.add_parser("accept", help="the accepted lines of a reviewed table as SKOS mappings")
+    accept.add_argument("table", type=Path, help="of `align`, with yes, exact, close or no in its last column")
+    accept.add_argument("out", type=Path, help="Turtle to write")
+    accept.add_argument("--reviewer", required=True, help="who accepted")
+    add_json(accept)
+
 
 def run(options: argparse.Namespace) -> int:
     """Take the step."""
     steps = {
         "validate": _validate, "diff": _diff, "build": _build, "preview": _preview, "publish": _publish, "list": _list,
+        "align": _align, "accept": _accept,
     }
     return steps[options.step](options)
 
@@ -213,3 +227,39 @@ def _as_dict(value: object) -> dict[str, object]:
     assert is_dataclass(value)
     assert not isinstance(value, type)
     return asdict(value)
+
+
+def _align(options: argparse.Namespace) -> int:
+    from palimpsest.atomic import write_bytes
+    from palimpsest.formats.spectral_library import read_spectra
+    from palimpsest.knowledge import alignment
+    from palimpsest.knowledge.facts import Facts
+    from palimpsest.knowledge.release import load, read
+
+    if options.foreign.suffix.lower() in (".ttl", ".rdf", ".owl", ".xml", ".nt", ".jsonld"):
+        foreign = alignment.named_concepts(options.foreign.read_bytes(), options.foreign.name)
+    else:
+        foreign = [
+            alignment.measured_concept(one.name, one.wavelengths_nm, one.values, options.base)
+            for one in read_spectra(options.foreign)
+        ]
+    facts = Facts(read(options.knowledge)[0].triples())
+    found = alignment.align(foreign, load(options.knowledge), facts)
+    write_bytes(options.table, alignment.table(found).encode())
+    proposed = [one.predicate for one in found]
+    print_result(
+        {"concepts": len(foreign), "lines": len(found), "exact": proposed.count("skos:exactMatch"),
+         "close": proposed.count("skos:closeMatch"), "table": str(options.table)},
+        as_json=options.json,
+    )
+    return 0
+
+
+def _accept(options: argparse.Namespace) -> int:
+    from palimpsest.atomic import write_bytes
+    from palimpsest.knowledge.alignment import accepted
+
+    turtle, count = accepted(options.table.read_text("utf-8"), options.reviewer, str(options.table))
+    write_bytes(options.out, turtle.encode())
+    print_result({"mappings": count, "out": str(options.out)}, as_json=options.json)
+    return 0
