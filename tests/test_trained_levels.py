@@ -79,7 +79,7 @@ def test_the_integer_levels_follow_their_floating_point_twin():
 
 
 def test_models_ship_and_are_found_by_name_and_hash():
-    assert {"v1", "v2", "v2-without-indian-pines", "v2-without-gatorsense"} <= set(weights.installed())
+    assert {"v1", "v2", "v3", "v3-without-indian-pines", "v3-without-gatorsense"} <= set(weights.installed())
     for name in weights.installed():
         model = weights.load(name)
         assert len(model.levels) >= 3
@@ -87,7 +87,7 @@ def test_models_ship_and_are_found_by_name_and_hash():
         again = model_by_hash(model.sha256, (1, 3))
         assert again.trained_levels == (1, 3)
         assert load_model(name, None).trained_levels == tuple(sorted(model.levels))
-    assert load_model("without-gatorsense", None).sha256 == weights.load("v2-without-gatorsense").sha256
+    assert load_model("without-gatorsense", None).sha256 == weights.load("v3-without-gatorsense").sha256
     assert load_model("plain", None).trained_levels == ()
     assert model_by_hash("", ()).sha256 == ""
     with pytest.raises(ModelMissing):
@@ -102,9 +102,9 @@ def test_held_out_scenes_are_not_among_the_data_of_their_models():
         card = json.loads((folder / f"{name}.json").read_text())
         assert card["sha256"] == weights.load(name).sha256
         learnt = {item["name"] for item in card["data"]}
-        assert "indian_pines" in learnt or name == "v2-without-indian-pines"
-        assert "gatorsense" in learnt or name == "v2-without-gatorsense"
-        assert not learnt & {name.removeprefix("v2-without-").replace("-", "_")}
+        assert "indian_pines" in learnt or name == "v3-without-indian-pines"
+        assert "gatorsense" in learnt or name == "v3-without-gatorsense"
+        assert not learnt & {name.removeprefix("v3-without-").replace("-", "_")}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, NDArray[np.generic]]
 
-DEFAULT = "v2"
+DEFAULT = "v3"
 SUFFIX = ".safetensors"
 MIXER = "mixer."
 FORESIGHT = "foresight."

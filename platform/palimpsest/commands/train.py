@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="the same seed learns the same weights")
     parser.add_argument("--scenes", type=Path, help="folder of the ENVI scenes that may teach; made scenes always do")
     parser.add_argument("--without", action="append", default=[], metavar="SCENE", help="hold a scene out")
-    parser.add_argument("--name", help="of the model; codec: default v2, or v2-without-SCENE")
+    parser.add_argument("--name", help="of the model; codec: default v3, or v3-without-SCENE")
     parser.add_argument("--steps", type=int, help="codec: gradient steps of the joint stage; the others in proportion")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
