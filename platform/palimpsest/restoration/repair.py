@@ -20,6 +20,7 @@ from palimpsest.restoration.explain import SENTENCES
 from palimpsest.restoration.restorer import damage_of, restore
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
 from palimpsest.restoration.robust_factors import fit_robust, whole_view
+from palimpsest.restoration.rule_check import held_to_bounds
 from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, Axis, unit_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def repair(
         mask=mask, weights=weights, parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded,
         infer_opaque=infer_opaque, companion=companion,
     )
-    joined = _joined(result, found, level, quiet, measured)
+    joined = held_to_bounds(_joined(result, found, level, quiet, measured), knowledge)
     return joined if not is_denoised or quiet is not None else replace(
         joined, report={**joined.report, "remark": "too small to take noise off"}
     )
