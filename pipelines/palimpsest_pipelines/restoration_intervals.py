@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from palimpsest_pipelines.restoration_examples import Example
 
 NAMELESS = BAND_GROUPS - 1
-FEWEST_EXAMPLES = 5
+SINGLE = 2  # the kind of voxels that other pixels have
+FEWEST_EXAMPLES = 8
 FEWEST_VOXELS = 20
 UNKNOWN = 2.0  # the factor where nothing was measured
 
@@ -83,9 +84,11 @@ def calibrate(
             told += [(judged(bare, example, left_out), weight) for example in recorded]
         table = network.get_buffer(name)
         for kind in range(KINDS):
-            everyone = _factor(told, kind, None)
-            table[:NAMELESS, kind] = _factor(told, kind, False) or everyone or UNKNOWN
-            table[NAMELESS, kind] = _factor(told, kind, True) or everyone or UNKNOWN
+            # Single voxels are tried in their own band on the scene itself: made scenes serve.
+            heard = told[: len(made)] if kind == SINGLE else told
+            everyone = _factor(heard, kind, None)
+            table[:NAMELESS, kind] = _factor(heard, kind, False) or everyone or UNKNOWN
+            table[NAMELESS, kind] = _factor(heard, kind, True) or everyone or UNKNOWN
 
 
 def coverage(network: Integrator, examples: Sequence[Example]) -> float:
@@ -112,5 +115,4 @@ def _factor(told: Sequence[tuple[Judged, float]], kind: int, nameless: bool | No
     ratio, weight = np.concatenate(ratios), np.concatenate(weights)
     order = np.argsort(ratio, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
-    level = min(1.0, COVERAGE * (1 + 1 / len(ratios)))  # one more example than were seen
-    return float(ratio[order][min(int(np.searchsorted(share, level)), ratio.size - 1)])
+    return float(ratio[order][min(int(np.searchsorted(share, COVERAGE)), ratio.size - 1)])

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS
 from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import merged, thinned
 from palimpsest_pipelines.restoration_examples import Example, made_examples, real_examples
+from palimpsest_pipelines.restoration_intervals import calibrate, coverage
 
 if TYPE_CHECKING:
     import argparse
@@ -42,7 +42,6 @@ LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 BATCH = 6
 CHARGE = 6.0  # for a case that comes out worse than a line or a cubic
-FEWEST_FOR_FACTOR = 400
 _EDGELESS = 0.1  # share of steps without edges, so that ablations are not strange to the network
 _ALLOWED = 0.07  # natural logarithm of a mean squared error: 0.3 dB
 _FLOOR = 1e-6  # a mean squared error below it (60 dB) is no better than this one
@@ -82,11 +81,15 @@ def main(options: argparse.Namespace) -> int:
     knowledge, settings = load(None), Settings(seed=options.seed)
     examples = gather(knowledge, recorded, settings, note)
     cards = {}
+    # Recorded scenes calibrate intervals through a network that learned from none of them.
+    bare = None
+    if recorded:
+        bare = fit(split([one for one in examples if one.scene not in recorded])["train"], settings, note)
     for left_out in ("", *sorted(recorded)):
         name = f"without_{left_out}" if left_out else "integrator"
         kept = [example for example in examples if example.scene != left_out]
         seen = {key: cube for key, cube in recorded.items() if key != left_out}
-        cards[name] = learn(kept, options.out / f"{name}.safetensors", knowledge.release, seen, settings, note)
+        cards[name] = learn(kept, options.out / f"{name}.safetensors", knowledge.release, seen, settings, note, bare)
     print_result({name: card["measured"] for name, card in cards.items()}, as_json=options.json)
     return 0
 
@@ -103,7 +106,7 @@ def gather(
 
 def learn(
     examples: Sequence[Example], out: Path, release: str, recorded: Mapping[str, Cube], settings: Settings,
-    note: Callable[[str], None],
+    note: Callable[[str], None], bare: Integrator | None = None,
 ) -> dict[str, object]:
     """Fit, calibrate, measure, and write weights and scorecard.
 
@@ -114,6 +117,7 @@ def learn(
         recorded: scenes among them, for their hashes.
         settings: how.
         note: hears progress.
+        bare: a network fitted to made scenes alone, through which recorded scenes calibrate the intervals.
 
     Returns:
         The scorecard.
@@ -127,7 +131,7 @@ def learn(
     seeds = range(settings.seed, settings.seed + settings.members)
     single = [fit(parts["train"], replace(settings, seed=seed), note) for seed in seeds]
     network = Integrator.of(single)
-    calibrate(network, parts["calibrate"])
+    calibrate(network, parts["calibrate"], bare, [one for one in parts["train"] if one.scene in recorded])
     card: dict[str, object] = {
         "release": release, "model": network.digest, "settings": asdict(settings),
         "recorded": {
@@ -223,38 +227,13 @@ def _loss_of(example: Example, weights: Tensor, log_error: Tensor) -> Tensor:
     return case + 0.3 * cell.mean() + charge + 0.3 * likelihood
 
 
-def calibrate(network: Integrator, examples: Sequence[Example]) -> None:
-    """Set the conformal factors from examples that the fit did not see."""
-    for name, left_out in (("conformal", ()), ("conformal_plain", ("confidence",))):
-        ratios: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
-        for example in examples:
-            mixed, expected = _judged(network, example, left_out)
-            scaled = np.abs(mixed) / 10.0 ** (expected - 2.0)[:, None]
-            for cell in range(len(expected)):
-                key = int(example.band_group[cell]), int(example.kind[cell])
-                ratios.setdefault(key, []).append(scaled[cell][example.valid[cell]])
-        everything = np.concatenate([row for rows in ratios.values() for row in rows] or [np.array([2.0])])
-        table = network.get_buffer(name)
-        for group in range(BAND_GROUPS):
-            for kind in range(KINDS):
-                own = ratios.get((group, kind), [])
-                same = own if sum(map(len, own)) >= FEWEST_FOR_FACTOR else [
-                    row for (_, other), rows in ratios.items() if other == kind for row in rows
-                ]
-                pooled = np.concatenate(same) if sum(map(len, same)) >= FEWEST_FOR_FACTOR else everything
-                table[group, kind] = float(np.quantile(pooled, COVERAGE))
-
-
 def measure(network: Integrator, examples: Sequence[Example]) -> dict[str, object]:
     """Mean over examples of the gain on the better of line and cubic, and of coverage."""
-    gains, covered, best = [], [], []
+    gains, best = [], []
     for example in examples:
-        mixed, expected = _judged(network, example, ())
+        mixed = _mixed(network, example)
         scaled = example.share / np.maximum(example.valid.sum(1), 1)
-        factor = network.get_buffer("conformal").numpy()[example.band_group, example.kind]
-        half = factor * 10.0 ** (expected - 2.0)
         weight = (example.valid * scaled[:, None])[example.valid]
-        covered.append(float(((np.abs(mixed) <= half[:, None])[example.valid] * weight).sum() / weight.sum()))
         alone = [
             float((example.errors[:, s][example.valid] ** 2 * weight).sum()) + _TINY for s in range(len(SOURCES))
         ]
@@ -265,7 +244,7 @@ def measure(network: Integrator, examples: Sequence[Example]) -> dict[str, objec
         best.append(float(10 * np.log10(min(singles) / own)))
     return {
         "examples": len(examples), "gain_over_interpolation_db": _mean(gains), "worst_gain_db": min(gains, default=0.0),
-        "gain_over_best_single_db": _mean(best), "coverage": _mean(covered),
+        "gain_over_best_single_db": _mean(best), "coverage": round(coverage(network, examples), 4),
     }
 
 
@@ -273,13 +252,10 @@ def _mean(values: list[float]) -> float:
     return round(float(np.mean(values)), 4) if values else 0.0
 
 
-def _judged(
-    network: Integrator, example: Example, left_out: tuple[str, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mixed(network: Integrator, example: Example) -> NDArray[np.float64]:
+    """Errors of the judged mixture, ``(cell, voxel)``."""
     import torch
 
     with torch.no_grad():
-        judgement = network(example.context, left_out=left_out)
-    weights = judgement.weights.numpy().astype(np.float64)
-    mixed = (example.errors * weights[:, :, None]).sum(1)
-    return mixed, judgement.log_error.numpy().astype(np.float64)
+        weights = network(example.context).weights.numpy().astype(np.float64)
+    return np.asarray((example.errors * weights[:, :, None]).sum(1))
