@@ -3,7 +3,8 @@
 ``restored = decoded + sum of contributions`` holds over all of it. Measured voxels whose column had an offset, or whose
 noise was taken off, keep their measurement as the start of the sum: what was added is named ``stripe.offset`` and
 ``correlation.denoise``, in whole steps of the stored type. Damaged voxels go to the judge
-(:mod:`~palimpsest.restoration.restorer`), which then sees the cleaner spectra.
+(:mod:`~palimpsest.restoration.restorer`), which then sees the cleaner spectra; but where other pixels show the band and
+noise is taken off, the denoiser's answer stands, because it has looked at the damaged pixel's surroundings as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from palimpsest.cubes import Reason
 from palimpsest.restoration.defect_search import ILL, Found, search
 from palimpsest.restoration.denoiser import denoise
 from palimpsest.restoration.explain import SENTENCES
+from palimpsest.restoration.feature_guard import with_features
 from palimpsest.restoration.restorer import damage_of, restore
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
 from palimpsest.restoration.robust_factors import fit_robust, whole_view
@@ -80,7 +82,7 @@ def repair(
         mask=mask, weights=weights, parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded,
         infer_opaque=infer_opaque, companion=companion,
     )
-    joined = held_to_bounds(_joined(result, found, level, quiet, measured), knowledge)
+    joined = held_to_bounds(with_features(_joined(result, found, level, quiet, measured), knowledge), knowledge)
     return joined if not is_denoised or quiet is not None else replace(
         joined, report={**joined.report, "remark": "too small to take noise off"}
     )
@@ -89,6 +91,8 @@ def repair(
 @dataclass(frozen=True, slots=True)
 class _Quiet:
     data: NDArray[np.generic]  # stored type, measured voxels without their noise
+    told: NDArray[np.generic]  # the same, and damaged voxels as the denoiser has them
+    known: NDArray[np.bool_]  # (band,): bands that it can speak about
     spread: NDArray[np.float32]  # stored units, (band, row, col)
     factors: int
 
@@ -116,13 +120,16 @@ def _without_noise(
         return None
     struck = np.isin(reasons, (Reason.IMPULSE, Reason.SATURATED)).reshape(len(reasons), -1).mean(1)[axis.order]
     clean = denoise(view.values, view.usable, fitted.model, *cube.shape[1:], struck > ILL)
-    out, spread = np.array(level), np.zeros(cube.shape, np.float32)
+    out, told, spread = np.array(level), np.array(level), np.zeros(cube.shape, np.float32)
+    known = np.zeros(len(out), bool)
+    known[axis.order] = fitted.model.known
     for place, band in enumerate(axis.order):
         plane = _stored(clean.values[:, place].astype(np.float64) * unit, out.dtype).reshape(cube.shape[1:])
         good = measured[band] & np.isfinite(plane)
         out[band][good] = plane[good]
+        told[band] = np.where(np.isfinite(plane), plane, told[band])
         spread[band] = (clean.spread[:, place] * np.float32(unit)).reshape(cube.shape[1:])
-    return _Quiet(out, spread, clean.factors)
+    return _Quiet(out, told, known, spread, clean.factors)
 
 
 def _stored(values: NDArray[np.float64], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
@@ -138,6 +145,8 @@ def _joined(
     """The judge's restoration with what was done to measured voxels before it, as contributions of their own."""
     before = found.cube.data
     after = level if quiet is None else quiet.data
+    if quiet is not None:
+        result = _told_by_denoiser(result, quiet)
     touched = np.flatnonzero((after != before) & measured)
     if not touched.size:
         return replace(result, decoded=found.cube)
@@ -145,8 +154,9 @@ def _joined(
     parts = list(result.contributions)
     for decision, start, end in ((STRIPE, before, level), (DENOISE, level, after)):
         if start is not end:
-            parts.append(_moved(len(decisions), touched, start, end, result.quantum))
-            decisions.append(decision)
+            if decision not in decisions:
+                decisions.append(decision)
+            parts.append(_moved(decisions.index(decision), touched, start, end, result.quantum))
     plane = before.shape[1] * before.shape[2]
     half = (NINETY * found.error[touched // plane]).astype(np.float32)
     classes = result.classes.copy()
@@ -157,13 +167,32 @@ def _joined(
         spread = quiet.spread.reshape(-1) * np.float32(NINETY * SPREAD_FACTOR)
         half = spread[touched]
         # What was judged from denoised spectra is no surer than they are.
-        judged = np.hypot(judged, spread[result.changed])
+        is_told = quiet.known[result.changed // plane]
+        judged = np.where(is_told, spread[result.changed], np.hypot(judged, spread[result.changed]))
         report |= {"denoised_voxels": int(touched.size), "factors": quiet.factors}
     changed = np.concatenate([result.changed, touched])
     order = np.argsort(changed, kind="stable")
     return replace(
         result, decoded=found.cube, decisions=tuple(decisions), contributions=tuple(parts), changed=changed[order],
         half_width=np.concatenate([judged, half])[order], classes=classes, report=report,
+    )
+
+
+def _told_by_denoiser(result: Restoration, quiet: _Quiet) -> Restoration:
+    """Damaged voxels of known bands as the denoiser has them; the step from the judged value is one more part."""
+    plane = quiet.told[0].size
+    voxels = result.changed[quiet.known[result.changed // plane]]
+    if not voxels.size:
+        return result
+    judged = result.restored.data
+    data = np.array(judged)
+    data.reshape(-1)[voxels] = quiet.told.reshape(-1)[voxels]
+    classes = result.classes.copy()
+    classes.reshape(-1)[voxels] = ProvenanceClass.CORRELATED
+    step = _moved(len(result.decisions), voxels, judged, data, result.quantum)
+    return replace(
+        result, restored=replace(result.restored, data=data), decisions=(*result.decisions, DENOISE),
+        contributions=(*result.contributions, step), classes=classes,
     )
 
 
