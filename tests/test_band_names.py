@@ -16,10 +16,14 @@ CENTRES = np.round(np.linspace(455.4, 2446.5, NUMBERS.size), 1)
 
 @pytest.mark.parametrize(
     ("pattern", "most"),
-    [("band {n} ({um:.6f} Micrometers)", 100), ("{nm:.1f}", 60), ("Band_{n}", 70), ("{nm:.0f} nm, no. {n}", 90)],
+    [("band {n} ({um:.6f} Micrometers)", 100), ("{nm:.1f}", 60), ("Band_{n}", 70), ("{nm:.0f} nm, no. {n}", 90),
+     ("run 17 (band {n}) ({single:.6f})", 130)],
 )
 def test_names_that_repeat_number_and_wavelength_become_a_pattern(pattern, most):
-    names = tuple(pattern.format(n=n, um=c / 1000, nm=c) for n, c in zip(NUMBERS, CENTRES, strict=True))
+    names = tuple(
+        pattern.format(n=n, um=c / 1000, nm=c, single=float(np.float32(c)))
+        for n, c in zip(NUMBERS, CENTRES, strict=True)
+    )
     kept = json.loads(json.dumps(packed(names, CENTRES)))
     assert unpacked(kept, NUMBERS.size, CENTRES) == names
     assert len(json.dumps(kept)) < most

@@ -213,3 +213,17 @@ def test_dead_voxels_cost_nothing_and_keep_their_reason(tmp_path):
     assert report.psnr_db > plain.psnr_db - 1.0
     exact, _ = round_trip(Cube(data, whole.bands, reasons=reasons), tmp_path, mode="lossless")
     assert np.array_equal(exact.data, data)
+
+
+def test_a_cube_of_a_few_thousand_voxels_reaches_a_low_rate(tmp_path):
+    rng = np.random.default_rng(12)
+    bands, rows, cols = 180, 25, 10
+    shapes = np.cumsum(rng.standard_normal((3, bands)), axis=1) * 100
+    amounts = rng.uniform(0, 1, (3, rows, cols))
+    data = (2000 + np.tensordot(shapes.T, amounts, 1) + 5 * rng.standard_normal((bands, rows, cols))).astype(np.float32)
+    centre = np.round(np.linspace(430, 2350, bands), 2)
+    names = tuple(f"Resize (Band {n + 1}:cut 17) ({float(np.float32(nm)):.6f})" for n, nm in enumerate(centre))
+    cube = Cube(data, BandTable(bands, centre, names=names))
+    report = encode(cube, EncodeSettings(bpppc=0.25, strength=0.0), out=tmp_path / "small.plm")
+    assert report.bpppc == pytest.approx(0.25, rel=0.03)  # one component more is a jump here
+    assert decode(tmp_path / "small.plm").bands.names == names

@@ -1,10 +1,10 @@
 """The codec against what a user would take instead, in one run on the same scenes: claims, tables, pictures.
 
 Parts, each a module of ``codec_benchmark``: distortion (rate, PSNR and spectral angle against PCA + JPEG 2000, with the
-ablation), semantics (labels, feature depths and positions by an outside judge), labels (``--keep labels``), lossless
-(against CCSDS-123), bound (against SZ3, SPERR and LERC), speed, scale, access, tiles, hostile (mutated streams). Every
-measurement is one JSON line; a run that was stopped goes on where it was. Indian Pines and GatorSense are measured with
-models that did not see them.
+ablation), semantics (labels, feature depths and positions by an outside judge), labels (``--keep labels``), features
+(``--keep features=0.1``), lossless (against CCSDS-123), bound (against SZ3, SPERR and LERC), speed, scale, access,
+tiles, hostile (mutated streams). Every measurement is one JSON line; a run that was stopped goes on where it was.
+Indian Pines and GatorSense are measured with models that did not see them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from palimpsest_pipelines.codec_benchmark import (
     distortion,
     exact,
     judge,
+    kept_features,
     kept_labels,
     mutations,
     page,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from palimpsest_pipelines.codec_benchmark.scenes import Scene
 
-SCENE_PARTS = ("distortion", "semantics", "labels", "lossless", "bound")
+SCENE_PARTS = ("distortion", "semantics", "labels", "features", "lossless", "bound")
 OTHER_PARTS = ("speed", "scale", "access", "tiles", "hostile")
 PARTS = (*SCENE_PARTS, *OTHER_PARTS)
 
@@ -109,6 +110,8 @@ def _measure(
         semantics.measure(scene, ledger, rival)
     if scene.has_true_wavelengths and "labels" in plan.parts:
         kept_labels.measure(scene, ledger)
+    if scene.has_true_wavelengths and "features" in plan.parts:
+        kept_features.measure(scene, ledger)
     if "lossless" in plan.parts:
         exact.measure_lossless(scene, ledger)
     if "bound" in plan.parts and scene.is_whole:

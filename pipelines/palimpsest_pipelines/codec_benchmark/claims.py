@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest_pipelines.codec_benchmark import access, distortion, exact, kept_labels, mutations, speed
+from palimpsest_pipelines.codec_benchmark import access, distortion, exact, kept_features, kept_labels, mutations, speed
 from palimpsest_pipelines.codec_benchmark.rivals import PCA_JPEG2000
 from palimpsest_pipelines.codec_benchmark.tables import (
     bd_rates,
@@ -60,7 +60,7 @@ class Claim:
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
     """Every claim with its value, in the order of the codec's page."""
-    parts = (_distortion, _semantics, _labels, _exact, _speed, _access, _hostile)
+    parts = (_distortion, _semantics, _labels, _features, _exact, _speed, _access, _hostile)
     return [claim for part in parts for claim in part(rows)]
 
 
@@ -100,6 +100,14 @@ def _labels(rows: Sequence[Row]) -> Iterable[Claim]:
     for scene, (floor, goal) in LABEL_RATES.items():
         rate = next((float(row["bpppc"]) for row in chosen if row["scene"] == scene), None)
         yield Claim(f"rate with every label kept, {scene}, bpppc", rate, floor, goal)
+
+
+def _features(rows: Sequence[Row]) -> Iterable[Claim]:
+    chosen = rows_of(rows, kept_features.PART)
+    most = kept_features.TOLERANCE
+    yield Claim("depths kept, largest relative error, worst scene", _largest(row["worst"] for row in chosen), most)
+    off = [float(row["off"]) for row in chosen]
+    yield Claim("depths kept, features that are off by more", _largest(off), 0.0)
 
 
 def _exact(rows: Sequence[Row]) -> Iterable[Claim]:

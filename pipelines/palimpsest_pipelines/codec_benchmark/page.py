@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest_pipelines.codec_benchmark import exact, kept_labels, semantics, speed, tables
+from palimpsest_pipelines.codec_benchmark import exact, kept_features, kept_labels, semantics, speed, tables
 from palimpsest_pipelines.codec_benchmark.claims import claims, mean
 from palimpsest_pipelines.codec_benchmark.rivals import PCA_JPEG2000
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def markdown(rows: Sequence[Row]) -> str:
     """Every table that the rows give, verdicts first."""
     makers: tuple[Callable[[Sequence[Row]], Table], ...] = (
-        _claims, _distortion, _semantics, _labels, _lossless, _bound, _speed,
+        _claims, _distortion, _semantics, _labels, _features, _lossless, _bound, _speed,
     )
     return "\n\n".join(_drawn(*table) for make in makers if (table := make(rows))[1]) + "\n"
 
@@ -72,6 +72,13 @@ def _labels(rows: Sequence[Row]) -> Table:
             *(shown(row.get(name)) for name in ("bpppc", "psnr_db", "kept", "outside")),
         )
         for row in tables.rows_of(rows, kept_labels.PART)
+    ]
+
+
+def _features(rows: Sequence[Row]) -> Table:
+    return ("depths kept to a tenth", "features checked", "off by more", "largest error", "bpppc", "PSNR, dB"), [
+        (row["scene"], row["depths"], row["off"], *(shown(row.get(name)) for name in ("worst", "bpppc", "psnr_db")))
+        for row in tables.rows_of(rows, kept_features.PART)
     ]
 
 

@@ -38,10 +38,16 @@ def packed(names: Sequence[str], centre_nm: NDArray[np.float64] | None) -> list[
     if len(plain) < 2 or any(text != texts[0] for text in texts) or len(texts[0]) < 2:
         return plain
     columns = zip(*(_NUMBER.findall(name) for name in plain), strict=True)
-    numbers = [_column(column, centre_nm) for column in columns]
-    if any(number is None for number in numbers):
+    text, numbers = [texts[0][0]], []
+    for column, after in zip(columns, texts[0][1:], strict=True):
+        if len(set(column)) == 1:  # the same number in every name is text
+            text[-1] += column[0] + after
+            continue
+        numbers.append(_column(column, centre_nm))
+        text.append(after)
+    if not numbers or any(number is None for number in numbers):
         return plain
-    pattern: dict[str, object] = {"text": texts[0], "numbers": numbers}
+    pattern: dict[str, object] = {"text": text, "numbers": numbers}
     return pattern if list(unpacked(pattern, len(plain), centre_nm)) == plain else plain
 
 
@@ -82,14 +88,15 @@ def _column(column: Sequence[str], centre_nm: NDArray[np.float64] | None) -> Any
         return None
     decimals = len(column[0].partition(".")[2])
     for unit in _UNITS:
-        if list(column) == _wavelengths(unit, decimals, centre_nm):
-            return f"{unit}{decimals}"
+        for single in ("", "f"):
+            if list(column) == _wavelengths(unit, decimals, centre_nm, single):
+                return f"{unit}{decimals}{single}"
     return None
 
 
 def _written(number: object, bands: int, centre_nm: NDArray[np.float64] | None) -> list[str]:
-    if isinstance(number, str) and centre_nm is not None and re.fullmatch(r"(nm|um)\d", number):
-        return _wavelengths(number[:2], int(number[2:]), centre_nm)
+    if isinstance(number, str) and centre_nm is not None and re.fullmatch(r"(nm|um)\df?", number):
+        return _wavelengths(number[:2], int(number[2]), centre_nm, number[3:])
     if isinstance(number, list) and all(isinstance(run, list) and len(run) == 2 for run in number):
         runs = [(int(start), int(count)) for start, count in number]
         if all(count > 0 for _, count in runs) and sum(count for _, count in runs) == bands:
@@ -97,5 +104,9 @@ def _written(number: object, bands: int, centre_nm: NDArray[np.float64] | None) 
     raise StreamCorrupt("band names with numbers that no encoder writes", got=str(number)[:80])
 
 
-def _wavelengths(unit: str, decimals: int, centre_nm: NDArray[np.float64]) -> list[str]:
-    return [f"{centre / _UNITS[unit]:.{min(decimals, _MOST_DECIMALS)}f}" for centre in centre_nm]
+def _wavelengths(unit: str, decimals: int, centre_nm: NDArray[np.float64], single: str = "") -> list[str]:
+    """Centres as text; ``single`` is 'f' where they passed through 32-bit floating point: 426.820007 for 426.82."""
+    values = [centre / _UNITS[unit] for centre in centre_nm]
+    if single:
+        values = [float(np.float32(value)) for value in values]
+    return [f"{value:.{min(decimals, _MOST_DECIMALS)}f}" for value in values]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WEIGHT_UNIT = 256  # band weights are whole multiples of 1/256
 BASIS_SHARE = 0.04
+MEAN_SHARE = 64  # of a step, the least that a mean is told to
 FRACTION_BITS = 6  # of a component sample, in units of the quantiser step, where int32 allows
 LARGEST_COMPONENT = 1 << 25
 _GUARD_BITS = 12
@@ -191,8 +192,10 @@ def fit(
     basis = np.rint(vectors[:, :kept] * np.exp2(shifts.astype(np.float64))).astype(np.int64)
     largest = max(1.0, statistics.largest * float(scale.max()) * math.sqrt(bands))
     room = math.floor(math.log2(LARGEST_COMPONENT * step / largest))
+    # No finer than matters: what the mean is off by adds 1/4096 to the distortion at most.
+    unit = 2.0 ** max(0, math.floor(math.log2(step / (MEAN_SHARE * float(scale.max())))))
     return SpectralLevel(
-        np.rint(statistics.mean).astype(np.int64), fixed_weights, basis, shifts, step,
+        (np.rint(statistics.mean / unit) * unit).astype(np.int64), fixed_weights, basis, shifts, step,
         min(FRACTION_BITS, max(0, room)),
     )
 

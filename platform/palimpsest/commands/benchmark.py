@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _configure_codec(codec: argparse.ArgumentParser) -> None:
     codec.add_argument("--scenes", type=Path, nargs="+", required=True, help="folders of ENVI cubes, or single cubes")
     codec.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
-    codec.add_argument("--parts", nargs="+", help="distortion, semantics, labels, lossless, bound, speed, ... (all)")
+    codec.add_argument("--parts", nargs="+", help="distortion, semantics, labels, features, lossless, bound, ... (all)")
     codec.add_argument("--rivals", type=Path, help="folder with a rivals.py that offers pca_jpeg2000 and its curve")
     codec.add_argument("--made", action="store_true", help="also made scenes, whose truth is known")
     codec.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6], help="bpppc")
