@@ -213,3 +213,17 @@ def test_real_scenes_raise_next_to_nothing_in_the_search(name):
     found = search(cube).marked()
     newly = (found.cube.voxel_reasons() != cube.voxel_reasons()) & found.cube.bands.good[:, None, None]
     assert newly.mean() < 1e-4
+
+
+def test_damaged_voxels_take_the_denoisers_own_answer_where_noise_is_taken_off():
+    clean, data = noisy_scene()
+    lost = np.zeros(data.shape, bool)
+    lost[9, :, 10:13] = True
+    data[lost] = 0
+    done = repair(plain_cube(data), knowledge=None, is_denoised=True, is_searched=False, mask=~lost)
+    without = repair(plain_cube(data), knowledge=None, is_searched=False, mask=~lost)
+    assert done.is_exact()
+    assert rms((done.restored.data - clean)[lost]) < rms((without.restored.data - clean)[lost])
+    half = done.half_width[np.isin(done.changed, np.flatnonzero(lost))]
+    covered = np.abs((done.restored.data - clean)[lost]) <= half
+    assert 0.7 < covered.mean() <= 1

@@ -122,13 +122,20 @@ def scene_cases(scene: str, cube: Cube, wanted: tuple[str, ...] = ()) -> Iterato
         if name.startswith("clean:"):
             yield clean_case(scene, cube, name)
             continue
-        struck = degrade(cube, name.removesuffix(BLIND))
+        base = name.removesuffix(BLIND)
+        # Noise on dark voxels goes below zero: a type without a sign would cut it off and so change the noise.
+        struck = degrade(signed(cube) if base in (*NOISE, *STRUCK) else cube, base)
         reasons, usable, given = struck.reasons, ~struck.damaged, struck.cube
         if name in NOISE:
             reasons = np.full(reasons.shape, Reason.USER, np.uint8)
         if name.endswith(BLIND):
             usable, given = np.ones(reasons.shape, bool), replace(given, reasons=None)
         yield Case(scene, name, given, cube.data, reasons, usable, struck.unit, sigma=struck.noise_sigma)
+
+
+def signed(cube: Cube) -> Cube:
+    """The cube in 32-bit floating point."""
+    return replace(cube, data=np.asarray(cube.data).astype(np.float32))
 
 
 def is_wanted(name: str, wanted: tuple[str, ...]) -> bool:
