@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.result import Restoration
 
-_REPORTED = ("unrestored_voxels", "sources", "remark", "companions", "hard_rules", "rules_broken_by_measured_voxels")
+_REPORTED = ("unrestored_voxels", "sources", "remark", "companions", "hard_rules", "rules_broken_by_measured_voxels",
+             "guarded_features")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

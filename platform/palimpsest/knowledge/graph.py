@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 KINDS = (
     "Constituent", "Material", "MaterialGroup", "DiagnosticFeature", "AbsoluteExclusion", "RelativeExclusion",
     "ReferenceSpectrum", "SpectralLibrary", "ArbitrationFamily", "BoundsRule", "BandOrderRule", "MonotoneRule",
-    "FeatureDepthRule", "FeaturePresenceRule", "SmoothnessRule", "MixingRule", "CoOccurrenceRule", "AtmosphericWindow",
-    "ExpertPriority", "ImagingSpectrometer", "QualityFlag", "DefectKind", "Source",
+    "FeatureDepthRule", "FeaturePresenceRule", "SmoothnessRule", "MixingRule", "CoOccurrenceRule", "FeatureSafetyRule",
+    "AtmosphericWindow", "ExpertPriority", "ImagingSpectrometer", "QualityFlag", "DefectKind", "Source",
 )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase, Rule
 
 SPECTRAL_KINDS = ("bounds", "band_order", "monotone", "feature_depth", "feature_presence", "smoothness")
-OTHER_KINDS = ("mixing", "co_occurrence")
+OTHER_KINDS = ("mixing", "co_occurrence", "feature_safety")
 FARTHEST_NM = 30.0  # a rule about one wavelength speaks of the nearest band, if that is no farther off
 SMOOTH_TOLERANCE = 0.02  # of the local level: structure below it is not worth a penalty
 

@@ -125,7 +125,7 @@ class Rule:
     Args:
         iri: its IRI.
         kind: class of the vocabulary in lower snake case: 'bounds', 'band_order', 'monotone', 'feature_depth',
-            'feature_presence', 'smoothness', 'mixing', 'co_occurrence'.
+            'feature_presence', 'smoothness', 'mixing', 'co_occurrence', 'feature_safety'.
         parameters: numbers by name (``low``, ``high``, ``from_nm``, ``to_nm``, ...), as the vocabulary defines them.
         scope: IRIs of the materials it holds for; empty means all.
         is_hard: projected onto, rather than weighed.

@@ -96,6 +96,7 @@ RULE_KINDS: dict[str, str] = {
     "plm:SmoothnessRule": "smoothness",
     "plm:MixingRule": "mixing",
     "plm:CoOccurrenceRule": "co_occurrence",
+    "plm:FeatureSafetyRule": "feature_safety",
 }
 RULE_NUMBERS: dict[str, str] = {  # name in rules.Rule.parameters -> property
     "low": "plm:low",
@@ -111,4 +112,6 @@ RULE_NUMBERS: dict[str, str] = {  # name in rules.Rule.parameters -> property
     "first_nm": "plm:firstWavelength",
     "second_nm": "plm:secondWavelength",
     "ratio": "plm:ratio",
+    "significance": "plm:significance",
+    "width_nm": "plm:fullWidth",
 }

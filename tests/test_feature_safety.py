@@ -1,0 +1,111 @@
+"""Taking noise off does not take a feature that the measurement supports; which ones, the ontology says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from restoration_cubes import knowledge
+
+from palimpsest.cubes import BandTable
+from palimpsest.restoration.feature_guard import REPORTED, given_back, shapes_of
+from palimpsest.restoration.repair import repair
+from palimpsest.restoration.view import Axis
+from palimpsest.scenes import make_scene
+
+DIAGNOSTIC, NARROW = (f"https://w3id.org/palimpsest/rule/{name}" for name in (
+    "diagnostic-features-survive", "narrow-bands-survive"
+))
+SIDE = 40
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scene(SIDE, SIDE, kind="geology", sensor="aviris", seed=41)
+
+
+@pytest.fixture(scope="module")
+def base():
+    return knowledge()
+
+
+def unguarded(base):
+    return replace(base, rules=tuple(rule for rule in base.rules if rule.kind != "feature_safety"))
+
+
+def with_feature(scene, at, width, snr, pixels):
+    """The scene with an absorption in some pixels that is so many standard errors deep in each."""
+    cube = scene.observed
+    good = cube.bands.good
+    shape = np.exp(-0.5 * ((cube.bands.centre_nm - at) / (width / 2.355)) ** 2) * good
+    data = np.asarray(cube.data, float)
+    row, col = pixels
+    light = shape[:, None] * data[:, row, col]
+    sure = np.sqrt(((light[good] / scene.noise_sigma[good, None]) ** 2).sum(0))
+    data[:, row, col] -= snr / sure * light
+    return replace(cube, data=np.rint(data).astype(cube.data.dtype))
+
+
+def denoised(cube, release):
+    return np.asarray(repair(cube, knowledge=release, is_searched=False, is_denoised=True).restored.data, float)
+
+
+@pytest.fixture(scope="module")
+def plain(scene, base):
+    """The scene without any made absorption, denoised: with the rules and without them."""
+    return denoised(scene.observed, base), denoised(scene.observed, unguarded(base))
+
+
+def kept(scene, cube, release, before, pixels):
+    """Share of the made absorption that is left in each pixel, by its own shape."""
+    row, col = pixels
+    made = (np.asarray(cube.data, float) - scene.observed.data)[:, row, col]
+    struck, plain = denoised(cube, release)[:, row, col], before[:, row, col]
+    good = scene.observed.bands.good
+    worth = 1 / scene.noise_sigma[good, None] ** 2
+    return ((struck - plain)[good] * made[good] * worth).sum(0) / (made[good] ** 2 * worth).sum(0)
+
+
+@pytest.mark.parametrize(("at", "width", "snr"), [(2205, 45, 9), (2350, 12, 9), (1650, 12, 9)])
+def test_a_supported_feature_of_few_pixels_survives_and_would_not_without_the_rule(scene, base, plain, at, width, snr):
+    pixels = (np.array([12, 13, 30]), np.array([20, 20, 9]))
+    cube = with_feature(scene, at, width, snr, pixels)
+    guarded = kept(scene, cube, base, plain[0], pixels)
+    assert guarded.min() > 0.5
+    assert guarded.mean() > 0.7
+    bare = kept(scene, cube, unguarded(base), plain[1], pixels)
+    assert guarded.min() >= bare.min() - 0.05
+    if at != 2350:
+        assert bare.min() < 0.6, "the worst case that the rule is for"
+
+
+def test_what_is_given_back_is_named_and_the_sum_stays_exact(scene, base):
+    cube = with_feature(scene, 2205, 45, 12, (np.array([12, 13]), np.array([20, 20])))
+    result = repair(cube, knowledge=base, is_searched=False, is_denoised=True)
+    assert result.is_exact()
+    assert result.report[REPORTED][DIAGNOSTIC] >= 2
+    number = next(n for n, one in enumerate(result.decisions) if one.rule == DIAGNOSTIC)
+    acted = np.concatenate([part.voxels for part in result.contributions if part.decision == number])
+    assert {(12, 20), (13, 20)} & {divmod(int(voxel) % SIDE**2, SIDE) for voxel in acted}
+
+
+def test_noise_alone_gets_next_to_nothing_back(base):
+    flat = np.random.default_rng(3).normal(0, 5.0, (60, 50, 50))
+    centre = np.linspace(1500, 2480, 60)
+    axis = Axis.of(BandTable(60, centre, np.full(60, 16.0)))
+    for rule in base.rules:
+        if rule.kind == "feature_safety":
+            shapes = shapes_of(rule, base, axis)
+            assert len(shapes) > 10
+            back, pixels = given_back(flat, np.full(flat.shape, 2500.0), shapes, rule.parameters["significance"])
+            assert pixels < 60
+            assert np.abs(back).mean() < 0.05
+            assert (back <= 0).all()
+
+
+def test_without_noise_taken_off_nothing_is_guarded(scene, base):
+    result = repair(scene.observed, knowledge=base, is_searched=False)
+    assert REPORTED not in result.report
+    named = {rule.iri for rule in base.rules if rule.kind == "feature_safety"}
+    assert named == {DIAGNOSTIC, NARROW}
