@@ -110,7 +110,7 @@ def _samples_tiles(encoder: Encoder) -> bool:
 def _by_sample(encoder: Encoder, step: float, texture: Texture) -> tuple[rate.Estimate, float]:
     """The size of a stream from a sample of its tiles, and bits by texture for each real one in them."""
     level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
-    count = min(SAMPLED_TILES, max(8, len(encoder.windows) // 8))
+    count = min(SAMPLED_TILES, max(8, len(encoder.windows) // 5))
     every = len(encoder.windows) // count
     # Not a multiple of the tiles in a row, or all would lie in the same columns.
     chosen = [n * len(encoder.windows) // count + n % every for n in range(count)]

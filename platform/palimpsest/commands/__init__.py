@@ -120,6 +120,16 @@ def note(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def tiles_have_the_threads() -> None:
+    """Let linear algebra run in the thread that asks: tiles are worked on side by side, and more threads only wait.
+
+    Does nothing where arrays are in use already, as in a server.
+    """
+    if "numpy" not in sys.modules:
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
 def spent(start: float) -> dict[str, object]:
     """Seconds since ``time.perf_counter()`` gave ``start``, and the most memory that this process held, for answers."""
     import time

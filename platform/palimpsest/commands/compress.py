@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palimpsest.commands import add_json, note, print_result, spent
+from palimpsest.commands import add_json, note, print_result, spent, tiles_have_the_threads
 from palimpsest.errors import MissingWavelengths, UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Encode and print the report."""
+    tiles_have_the_threads()
     from palimpsest.codec.encoder import encode
     from palimpsest.formats import read
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palimpsest.commands import add_json, print_result, spent
+from palimpsest.commands import add_json, print_result, spent, tiles_have_the_threads
 from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Decode, write, and print what was written."""
+    tiles_have_the_threads()
     from palimpsest.codec.decoder import decode
     from palimpsest.cubes import Window
     from palimpsest.formats import write
