@@ -64,7 +64,7 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
     Raises:
         UsageError: no such file, or it cannot be read.
     """
-    rival = _module(folder)
+    rival = module(folder, "restorers")
     y = np.ascontiguousarray(np.moveaxis(np.asarray(case.struck.data), 0, 2).astype(np.float32) / np.float32(case.unit))
     mask = np.ascontiguousarray(np.moveaxis(case.usable, 0, 2))
     if not case.is_blind or case.kind == "made":
@@ -88,15 +88,23 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
             "softimpute": lambda: np.where(mask, y, rival.softimpute(y, mask, 150, 1e-4)),
         }
     elif case.is_noisy:
-        chosen = _noise_rivals(rival, case, y, told) | {"fa20": lambda: factors(20)}
+        chosen = noise_rivals(rival, case, y, told) | {"fa20": lambda: factors(20)}
     else:
         chosen = {"fa20+pchip": lambda: _factors_then_pchip(rival, case.struck, mask, y)}
     return {name: _stored(run, case.unit) for name, run in chosen.items()}
 
 
-def _noise_rivals(
+def noise_rivals(
     rival: ModuleType, case: Case, y: NDArray[np.float32], told: NDArray[np.bool_] | None
 ) -> dict[str, Restorer]:
+    """Those that take noise off a cube, by name; each gives values of the unit, ``(row, col, band)``.
+
+    Args:
+        rival: the folder's ``restorers.py``.
+        case: what was struck.
+        y: values of the unit, ``(row, col, band)``.
+        told: the mask, or None where there is none.
+    """
     sigma = np.zeros(y.shape[2]) if case.sigma is None else case.sigma / case.unit
     clean = np.moveaxis(np.asarray(case.truth), 0, 2).astype(np.float32) / np.float32(case.unit)
     struck = None if case.kind not in ("c", "d", "e") else np.moveaxis(case.damaged, 0, 2)
@@ -169,11 +177,16 @@ def _robust(
     return np.asarray(rival.eigen_bm3d(model, rival.fill(moved, trusted, model), y.shape))
 
 
-def _module(folder: Path) -> ModuleType:
-    path = folder / "restorers.py"
-    spec = importlib.util.spec_from_file_location("rival_restorers", path) if path.is_file() else None
+def module(folder: Path, name: str) -> ModuleType:
+    """A module of the rivals' folder.
+
+    Raises:
+        UsageError: no such file, or it cannot be read.
+    """
+    path = folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"rival_{name}", path) if path.is_file() else None
     if spec is None or spec.loader is None:
-        raise UsageError("no rivals there", where=folder, wanted="a folder with restorers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        raise UsageError("no rivals there", where=folder, wanted=f"a folder with {name}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found

@@ -26,6 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
     restoration.add_argument("--rivals", type=Path, help="folder with restorers.py")
     restoration.add_argument("--cases", nargs="+", help="cases to run (default: all that apply)")
+    restoration.add_argument("--parts", nargs="+", choices=("coded", "cost"), default=[],
+                             help="instead of cases: restored after coding; seconds and memory")
     restoration.add_argument("--side", type=int, help="rows and columns cut from the middle of each scene")
     restoration.add_argument("--rival-cache", type=Path, default=Path("palimpsest-rivals.jsonl"),
                              help="the rivals' figures, read and added to")
@@ -119,13 +121,16 @@ def run(options: argparse.Namespace) -> int:
     else:
         from palimpsest_pipelines import benchmark_restoration
 
-        table = dict(benchmark_restoration.run(
-            benchmark_restoration.Plan(
-                scenes=options.scenes, only=tuple(options.only or ()), cases=tuple(options.cases or ()),
-                side=options.side, rivals=options.rivals, rival_cache=options.rival_cache, ablation=options.ablation,
-                wrong=options.wrong, out=options.out,
-            ),
-            note,
-        ))
+        wanted = benchmark_restoration.Plan(
+            scenes=options.scenes, only=tuple(options.only or ()), cases=tuple(options.cases or ()),
+            side=options.side, rivals=options.rivals, rival_cache=options.rival_cache, ablation=options.ablation,
+            wrong=options.wrong, out=options.out,
+        )
+        if options.parts:
+            from palimpsest_pipelines.restoration_parts import run_parts
+
+            table = dict(run_parts(tuple(options.parts), wanted, note))
+        else:
+            table = dict(benchmark_restoration.run(wanted, note))
     print_result(table, as_json=options.json)
     return 0
