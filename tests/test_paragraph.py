@@ -61,6 +61,18 @@ def test_a_flipped_row_changes_its_sentence(sentence, flip):
     assert sentence not in paragraph(told(*flipped))
 
 
+def test_many_materials_are_one_sentence_and_what_is_little_is_counted():
+    more = [
+        replace(LIBRARY, decision=10 + n, quanta=300 - 50 * n, sentence=f"rock {n}: its spectrum.") for n in range(5)
+    ]
+    little = replace(LOW_RANK, decision=40, source="interpolation.pchip", quanta=1)
+    said = paragraph(told(band(1, acted=(DAMAGE, LOW_RANK, *more, little))))
+    assert "library gave +500 on the mean in one band, with 5 materials: rock 0 (30%), rock 1 (25%)" in said
+    assert "rock 2 (20%) and 2 more." in said
+    assert "One more source gave less than 2% of what was moved each." in said
+    assert "Believed most was library, with 77% of what was moved." in said
+
+
 def test_a_pixel_that_nobody_touched_has_one_sentence():
     said = paragraph(told(band(0, GOOD, ()), band(1, GOOD, ())))
     assert said == "Nothing was changed in 2 bands of this pixel."

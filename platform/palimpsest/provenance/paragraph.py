@@ -34,6 +34,9 @@ REASONS: dict[str, str] = {
     Reason.CLOUD.name.lower(): "showed a cloud",
 }
 GOOD = Reason.GOOD.name.lower()
+LIBRARY = "library"
+NAMED = 3  # materials of the library, where several took part
+LEAST_SHARE = 0.02  # of what was moved, under which a source is counted and not told of
 TAKEN_AWAY, EXACTNESS = ("damage",), ("rounding", "clipping")
 
 
@@ -78,7 +81,8 @@ def _what_was_wrong(bands: Sequence[BandExplanation]) -> Iterable[str]:
         moved = sum(1 for band in flagged if band.acted)
         what = REASONS.get(reason, f"were marked '{reason}'")
         what = what.replace("were ", "was ", 1) if len(flagged) == 1 else what
-        fate = "all were changed" if moved == len(flagged) else "none was changed" if not moved else f"{moved} changed"
+        all_of = "it was changed" if len(flagged) == 1 else "all were changed"
+        fate = all_of if moved == len(flagged) else "none was changed" if not moved else f"{moved} were changed"
         yield f"{_values(len(flagged))} at {_places(flagged)} {what}; {fate}."
     trusted = [band for band in changed if band.reason == GOOD]
     if trusted:
@@ -88,28 +92,56 @@ def _what_was_wrong(bands: Sequence[BandExplanation]) -> Iterable[str]:
 
 
 def _who(parts: Sequence[_Part], quantum: float) -> Iterable[str]:
+    library = [part for part in parts if part.acted.source == LIBRARY]
+    gathered = len(library) > 1
+    total = sum(part.weight for part in parts if part.acted.source not in (*TAKEN_AWAY, *EXACTNESS))
+    small = 0
     for part in parts:
         place = f"in {_count(len(part.bands), 'band')}"
         if part.acted.source in TAKEN_AWAY:
             yield f"What was stored there was taken away {place}: {part.acted.sentence}"
-        elif part.acted.source not in EXACTNESS:
+        elif part.acted.source in EXACTNESS or (gathered and part in library):
+            continue
+        elif part.weight < LEAST_SHARE * total:
+            small += 1
+        else:
             mean = sum(part.quanta) * quantum / len(part.quanta)
             yield (
                 f"{part.acted.source} gave {mean:+.4g} on the mean {place}, with a trust of "
                 f"{_span(part.trusts)}: {part.acted.sentence}"
             )
+    if gathered:
+        yield _library(library, quantum)
+    if small:
+        yield f"{_count(small, 'more source').capitalize()} gave less than {LEAST_SHARE:.0%} of what was moved each."
+
+
+def _library(parts: Sequence[_Part], quantum: float) -> str:
+    """All materials of the library in one sentence, those that gave most by name."""
+    bands = {band.band for part in parts for band in part.bands}
+    mean = sum(sum(part.quanta) for part in parts) * quantum / len(bands)
+    weight = sum(part.weight for part in parts)
+    most = sorted(parts, key=lambda part: -part.weight)[:NAMED]
+    # A material's sentence begins with its name.
+    named = ", ".join(f"{part.acted.sentence.partition(':')[0]} ({part.weight / max(weight, 1):.0%})" for part in most)
+    more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
+    return (
+        f"{LIBRARY} gave {mean:+.4g} on the mean in {_count(len(bands), 'band')}, with {len(parts)} materials: "
+        f"{named}{more}."
+    )
 
 
 def _who_was_believed(parts: Sequence[_Part]) -> Iterable[str]:
-    proposed = [part for part in parts if part.acted.source not in (*TAKEN_AWAY, *EXACTNESS)]
-    total = sum(part.weight for part in proposed)
-    if len(proposed) < 2 or not total:
+    weights: dict[str, int] = {}
+    for part in parts:
+        if part.acted.source not in (*TAKEN_AWAY, *EXACTNESS):
+            named = f"{part.acted.source} <{part.acted.rule}>" if part.acted.rule else part.acted.source
+            weights[named] = weights.get(named, 0) + part.weight
+    total = sum(weights.values())
+    if len(weights) < 2 or not total:
         return
-    first = max(proposed, key=lambda part: part.weight)
-    named = first.acted.source
-    if first.acted.material or first.acted.rule:
-        named += f" <{first.acted.material or first.acted.rule}>"
-    yield f"Believed most was {named}, with {first.weight / total:.0%} of what was moved."
+    first = max(weights, key=lambda named: weights[named])
+    yield f"Believed most was {first}, with {weights[first] / total:.0%} of what was moved."
 
 
 def _how_sure(changed: Sequence[BandExplanation]) -> Iterable[str]:
