@@ -112,7 +112,7 @@ def _factor(told: Sequence[tuple[Judged, float]], kind: int, nameless: bool | No
             weights.append(np.full(int(inside.sum()), weight / inside.sum()))
     if len(ratios) < FEWEST_EXAMPLES:
         return None
-    ratio, weight = np.concatenate(ratios), np.concatenate(weights)
+    ratio, heard = np.concatenate(ratios), np.concatenate(weights)
     order = np.argsort(ratio, kind="stable")
-    share = np.cumsum(weight[order]) / weight.sum()
+    share = np.cumsum(heard[order]) / heard.sum()
     return float(ratio[order][min(int(np.searchsorted(share, COVERAGE)), ratio.size - 1)])

@@ -239,7 +239,7 @@ def _posterior(model: LowRank, y: NDArray[np.floating], m: NDArray[np.bool_]) ->
     known = model.known
     weighted = np.where(known[:, None], model.loadings / model.noise[:, None], 0.0)
     _, _, pairs = _pairs(model.loadings, weighted)
-    whole = np.linalg.inv(np.eye(k) + _square(pairs[known].sum(0), k))
+    whole = np.asarray(np.linalg.inv(np.eye(k) + _square(pairs[known].sum(0), k)), np.float64)
     struck = np.flatnonzero((~m & known).any(1))
     _, first, kind = np.unique(np.packbits(m[struck], axis=1), axis=0, return_index=True, return_inverse=True)
     kind = kind.reshape(-1)
