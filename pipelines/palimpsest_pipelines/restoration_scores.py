@@ -121,8 +121,8 @@ def intervals(case: Case, restoration: Restoration) -> dict[str, tuple[int, int,
 def _kinds(case: Case, axis: object) -> NDArray[np.intp]:
     """Kind of damage of each stored band, ``(band,)``: part of a short or a wide shared gap, or single voxels."""
     from palimpsest.restoration.confidence import SHORT_NM
-    from palimpsest.restoration.sources import runs_of
     from palimpsest.restoration.low_rank import FEWEST_SEEN
+    from palimpsest.restoration.sources import runs_of
     from palimpsest.restoration.view import Axis
 
     assert isinstance(axis, Axis)
