@@ -3,8 +3,10 @@
 ``restored = decoded + sum of contributions`` holds over all of it. Measured voxels whose column had an offset, or whose
 noise was taken off, keep their measurement as the start of the sum: what was added is named ``stripe.offset`` and
 ``correlation.denoise``, in whole steps of the stored type. Damaged voxels go to the judge
-(:mod:`~palimpsest.restoration.restorer`), which then sees the cleaner spectra; but where other pixels show the band and
-noise is taken off, the denoiser's answer stands, because it has looked at the damaged pixel's surroundings as well.
+(:mod:`~palimpsest.restoration.restorer`). Where noise is taken off and other pixels show the band, the denoiser has an
+answer as well: the judge is then asked about the spectra as they were, because statistics of spectra without noise
+mislead, and the two meet by the variances that they claim. In gaps that all pixels share the judge sees the cleaner
+spectra and stands alone.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from palimpsest.restoration.restorer import damage_of, restore
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
 from palimpsest.restoration.robust_factors import fit_robust, whole_view
 from palimpsest.restoration.rule_check import held_to_bounds
-from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, Axis, unit_of
+from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, Axis, to_repair, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -76,7 +78,7 @@ def repair(
     measured = np.isin(reasons, (*ACCEPTED, *LEFT_ALONE))
     level = _without_stripes(found, measured)
     quiet = _without_noise(found, level, reasons, measured) if is_denoised else None
-    prepared = level if quiet is None else quiet.data
+    prepared = level if quiet is None or quiet.tells(reasons) else quiet.data
     result = restore(
         found.cube if prepared is found.cube.data else replace(found.cube, data=prepared), knowledge=knowledge,
         mask=mask, weights=weights, parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded,
@@ -95,6 +97,10 @@ class _Quiet:
     known: NDArray[np.bool_]  # (band,): bands that it can speak about
     spread: NDArray[np.float32]  # stored units, (band, row, col)
     factors: int
+
+    def tells(self, reasons: NDArray[np.uint8]) -> bool:
+        """Whether it has an answer for damaged voxels."""
+        return bool(to_repair(reasons[self.known]).any())
 
 
 def _without_stripes(found: Found, measured: NDArray[np.bool_]) -> NDArray[np.generic]:
@@ -146,7 +152,8 @@ def _joined(
     before = found.cube.data
     after = level if quiet is None else quiet.data
     if quiet is not None:
-        result = _told_by_denoiser(result, quiet)
+        data = np.where(measured, after, result.restored.data)
+        result = _told_by_denoiser(replace(result, restored=replace(result.restored, data=data)), quiet)
     touched = np.flatnonzero((after != before) & measured)
     if not touched.size:
         return replace(result, decoded=found.cube)
@@ -168,7 +175,7 @@ def _joined(
         half = spread[touched]
         # What was judged from denoised spectra is no surer than they are.
         is_told = quiet.known[result.changed // plane]
-        judged = np.where(is_told, spread[result.changed], np.hypot(judged, spread[result.changed]))
+        judged = np.where(is_told, judged, np.hypot(judged, spread[result.changed]))
         report |= {"denoised_voxels": int(touched.size), "factors": quiet.factors}
     changed = np.concatenate([result.changed, touched])
     order = np.argsort(changed, kind="stable")
@@ -179,20 +186,29 @@ def _joined(
 
 
 def _told_by_denoiser(result: Restoration, quiet: _Quiet) -> Restoration:
-    """Damaged voxels of known bands as the denoiser has them; the step from the judged value is one more part."""
+    """Damaged voxels of known bands between judge and denoiser; the step from the judged value is one more part."""
     plane = quiet.told[0].size
-    voxels = result.changed[quiet.known[result.changed // plane]]
+    is_known = quiet.known[result.changed // plane]
+    voxels = result.changed[is_known]
     if not voxels.size:
         return result
     judged = result.restored.data
+    ours = np.maximum(quiet.spread.reshape(-1)[voxels].astype(np.float64) * (NINETY * SPREAD_FACTOR), 1e-30)
+    theirs = np.maximum(result.half_width[is_known].astype(np.float64), 1e-30)
+    share = theirs**2 / (ours**2 + theirs**2)
+    start = judged.reshape(-1)[voxels].astype(np.float64)
     data = np.array(judged)
-    data.reshape(-1)[voxels] = quiet.told.reshape(-1)[voxels]
+    mixed = start + share * (quiet.told.reshape(-1)[voxels].astype(np.float64) - start)
+    data.reshape(-1)[voxels] = _stored(mixed, data.dtype)
+    half = result.half_width.copy()
+    # Both look at the same pixel: their errors go together, and the mean is no surer than the surer of them.
+    half[is_known] = np.minimum(ours, theirs).astype(np.float32)
     classes = result.classes.copy()
     classes.reshape(-1)[voxels] = ProvenanceClass.CORRELATED
     step = _moved(len(result.decisions), voxels, judged, data, result.quantum)
     return replace(
         result, restored=replace(result.restored, data=data), decisions=(*result.decisions, DENOISE),
-        contributions=(*result.contributions, step), classes=classes,
+        contributions=(*result.contributions, step), classes=classes, half_width=half,
     )
 
 
