@@ -126,7 +126,8 @@ def test_too_few_bands_and_no_wavelengths_are_refused(knowledge, mixed):
 
 def test_probabilities_bear_out_on_made_scenes_that_taught_nothing(knowledge):
     assert not {seed for *_, seed in TAUGHT_BY} & {seed for *_, seed in JUDGED_ON}
-    found = judge(Calibration.packaged(), knowledge, (("mixed", "hymap", 777_001), ("urban", "enmap", 777_002), ("geology", "aviris", 777_003)), 24)
+    places = (("mixed", "hymap", 777_001), ("urban", "enmap", 777_002), ("geology", "aviris", 777_003))
+    found = judge(Calibration.packaged(), knowledge, places, 24)
     assert found.presence[2].error < 0.2
     assert found.called_unknown < 0.2
     told = found.to_dict()

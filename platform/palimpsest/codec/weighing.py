@@ -109,7 +109,7 @@ def band_noise(statistics: Statistics, blocks: Iterable[Block]) -> NDArray[np.fl
     inverse = np.linalg.inv(scaled + _RIDGE * np.eye(alive.size))
     square, beside, pairs = np.zeros(alive.size), np.zeros(alive.size), 0
     for values, void in blocks:
-        complete = ~void[alive].any(axis=0)
+        complete = ~np.logical_or.reduce(void[alive], axis=0)
         centred = (values[alive].reshape(alive.size, -1) - statistics.mean[alive, None]) / spread[:, None]
         left = (inverse @ centred).reshape(alive.size, *complete.shape) * complete
         for one, other in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):
