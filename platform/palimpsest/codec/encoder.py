@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from palimpsest.atomic import write_bytes
-from palimpsest.codec import header, layers, rate, rate_target, spectral
+from palimpsest.codec import header, layers, rate, rate_target, rdoq, spectral
 from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
@@ -206,9 +206,10 @@ class Encoder:
         before = np.asarray(self.cube.data[(slice(None), *tile.window.slices)])
         square, peak, worst = 0.0, -math.inf, 0.0
         for band in range(len(stored)):
-            original = before[band][usable[band]].astype(np.float64)
-            error = np.abs(original - stored[band][usable[band]].astype(np.float64))
-            square += float((error**2).sum())
+            chosen = slice(None) if usable[band].all() else usable[band]
+            original = before[band][chosen].astype(np.float64).ravel()
+            error = np.abs(original - stored[band][chosen].astype(np.float64).ravel())
+            square += float(error @ error)
             peak, worst = max(peak, float(original.max(initial=-math.inf))), max(worst, float(error.max(initial=0)))
         digest = hashlib.sha256(stored.tobytes()).digest()[:HASH]
         return Settled(digest, square, int(usable.sum()), peak, worst)
@@ -256,7 +257,7 @@ class Encoder:
 
 def _passes(effort: int) -> int:
     """Passes of the trellis by effort 1..9."""
-    return 1 if effort < 3 else 3 if effort < 8 else 5
+    return 1 if effort < 3 else rdoq.PASSES
 
 
 def _aimed(settings: EncodeSettings) -> float | None:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 CLASSES = 20  # how large the neighbourhood is
 SIZES = 18  # magnitudes with a price of their own
-PASSES = 3  # each prices magnitudes by what the one before chose
+PASSES = 2  # each prices magnitudes by what the one before chose; a third makes too many of them zero
+# What is added before rounding down for the first prices: with more of it than a quantiser would take, two passes end
+# where files are smallest (-0.12 to -0.21 % on four scenes against three passes from 0.36).
+FIRST_ROUNDING, ONLY_ROUNDING = 0.7, 0.6
 SLOPE = 0.36  # squared steps that a bit is worth at high rate
 
 
@@ -49,7 +52,7 @@ def quantise_dependent(
     if scaled.size == 0:
         return np.zeros(scaled.shape, np.int32)
     size = np.abs(scaled)
-    first = np.floor(size / 2 + 0.36).astype(np.int32)
+    first = np.floor(size / 2 + (FIRST_ROUNDING if passes > 1 else ONLY_ROUNDING)).astype(np.int32)
     prices = np.zeros((2, CLASSES, SIZES), np.float32)
     classes = np.zeros(scaled.shape, np.uint8)
     chosen = np.zeros(scaled.shape, np.int32)
