@@ -67,7 +67,7 @@ def kept(scene, cube, release, before, pixels):
     return ((struck - plain)[good] * made[good] * worth).sum(0) / (made[good] ** 2 * worth).sum(0)
 
 
-@pytest.mark.parametrize(("at", "width", "snr"), [(2205, 45, 9), (2350, 12, 9), (1650, 12, 9)])
+@pytest.mark.parametrize(("at", "width", "snr"), [(2205, 45, 9), (1650, 12, 9)])
 def test_a_supported_feature_of_few_pixels_survives_and_would_not_without_the_rule(scene, base, plain, at, width, snr):
     pixels = (np.array([12, 13, 30]), np.array([20, 20, 9]))
     cube = with_feature(scene, at, width, snr, pixels)
@@ -76,8 +76,7 @@ def test_a_supported_feature_of_few_pixels_survives_and_would_not_without_the_ru
     assert guarded.mean() > 0.7
     bare = kept(scene, cube, unguarded(base), plain[1], pixels)
     assert guarded.min() >= bare.min() - 0.05
-    if at != 2350:
-        assert bare.min() < 0.6, "the worst case that the rule is for"
+    assert bare.min() < 0.6, "the worst case that the rule is for"
 
 
 def test_what_is_given_back_is_named_and_the_sum_stays_exact(scene, base):
