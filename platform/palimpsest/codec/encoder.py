@@ -51,7 +51,8 @@ SAMPLED_PIXELS = 1 << 20  # of a large cube, at least as many teach the spectral
 KEEPING_BPPPC = 0.25  # sizes the tiles where labels are kept at whatever rate it takes
 BASE_BPPPC = 0.05  # of the reconstruction below the exact layer: measured best on four scenes among 0 to 0.5
 EXACT_MODES = ("bound", "lossless")
-T, K = TypeVar("T"), TypeVar("K")
+T = TypeVar("T")
+K = TypeVar("K")
 STRIP = 32  # rows that are held as 64-bit numbers at a time
 
 

@@ -82,15 +82,15 @@ def packed(net: Foresight) -> tuple[NDArray[np.generic], ...]:
 def _hear(values: Plane, heard: NDArray[np.int16], at: int) -> None:
     """Note a coded component in units of its spread; see :func:`palimpsest.codec.guess.next_scales`."""
     rows, cols = heard.shape[0], heard.shape[1]
-    total = np.int64(0)
+    total = 0
     for r in range(rows):
         for c in range(cols):
-            value = min(abs(np.int64(values[r + MARGIN, c + MARGIN])), np.int64(LIMIT))
+            value = min(abs(int(values[r + MARGIN, c + MARGIN])), int(LIMIT))
             total += value * value
-    scale = np.int64(65536) // root((total << 8) // (rows * cols) + 13)
+    scale = 65536 // root((total << 8) // (rows * cols) + 13)
     for r in range(rows):
         for c in range(cols):
-            heard[r, c, at] = np.int16(scaled(np.int64(values[r + MARGIN, c + MARGIN]), scale))
+            heard[r, c, at] = np.int16(scaled(int(values[r + MARGIN, c + MARGIN]), scale))
 
 
 @numba.njit(
@@ -138,13 +138,13 @@ def code_foreseen(
     later_sums, odds = np.zeros(LATER, np.int32), np.zeros(DECISIONS, np.int32)
     bias, third_bias = np.zeros((2, UNITS), np.int32), np.zeros((2, DECISIONS), np.int32)
     block_cols = np.arange(cols) * 16 // cols
-    before = np.int64(1)
+    before = 1
     for k in range(components):
         band = k if k < 16 else min(16 + ((k - 16) >> 3), 31)
         q = stack[k]
-        alive = np.int64(0)
+        alive = 0
         if encoding:
-            alive = np.int64(1 if np.any(q) else 0)
+            alive = 1 if np.any(q) else 0
         flag_slots[0], flag_slots[1] = before * 4 + orient, 8 + min(k, 15) * 4 + orient
         alive = mixed_bit(
             flag_states, flag_slots, flag_inputs, flag_weights, 0, 1, 30, FLAG_RATE, alive, coder, buffer, encoding
@@ -168,12 +168,12 @@ def code_foreseen(
         powers[:] = POWER
         inverted(powers, inverses)
         settle(depth, orient, k, net_order, net_places, net_third_places, net_third_order, bias, third_bias)
-        state = np.int64(0)
-        running = np.int64(0)
-        count = np.int64(0)
-        spread = np.int64(16)
-        scale = np.int64(4096)
-        mean_square = np.int64(1 << 16)
+        state = 0
+        running = 0
+        count = 0
+        spread = 16
+        scale = 4096
+        mean_square = 1 << 16
         for r in range(rows):
             if not encoding and coder[POSITION] > buffer.size + 64:
                 return  # a damaged stream; the caller refuses it
@@ -189,24 +189,24 @@ def code_foreseen(
                 x = c + MARGIN
                 place = block + block_cols[c]
                 dq = sides[state]
-                near_energy = np.int64(above[1, c]) + np.int64(energy[y, x - 1])
-                w = np.int64(sizes[y, x - 1])
-                ww = np.int64(sizes[y, x - 2])
+                near_energy = int(above[1, c]) + int(energy[y, x - 1])
+                w = int(sizes[y, x - 1])
+                ww = int(sizes[y, x - 2])
                 feature = features[c]
                 feature[0] = min(w, 255) << 4
                 feature[3] = min(above[3, c] + ww, 1023) << 2
                 feature[11] = running
                 expected = expect(feature, estimate)
-                fine = np.int64(FINE_LOGS[min(expected, 4095)])
-                local = 2 * w + np.int64(above[0, c])
-                level_local = np.int64(COARSE_LOGS[min(local, 1023)])
-                past = np.int64(feature[10])
-                level_past = np.int64(COARSE_LOGS[min((2 * past + (near_energy >> 1)) >> 3, 1023)])
+                fine = int(FINE_LOGS[min(expected, 4095)])
+                local = 2 * w + int(above[0, c])
+                level_local = int(COARSE_LOGS[min(local, 1023)])
+                past = int(feature[10])
+                level_past = int(COARSE_LOGS[min((2 * past + (near_energy >> 1)) >> 3, 1023)])
                 base[0] = (fine * 2 + dq) * NODES
-                base[1] = ((level_local * 16 + np.int64(level_up[c])) * 2 + dq) * NODES
-                base[2] = (min(w, 3) * 64 + np.int64(above[2, c])) * NODES
+                base[1] = ((level_local * 16 + int(level_up[c])) * 2 + dq) * NODES
+                base[2] = (min(w, 3) * 64 + int(above[2, c])) * NODES
                 base[3] = ((level_past * 16 + level_local) * 2 + dq) * NODES
-                base[4] = ((level_past * 16 + np.int64(logs1[3, y, x])) * 4 + orient) * NODES
+                base[4] = ((level_past * 16 + int(logs1[3, y, x])) * 4 + orient) * NODES
                 base[5] = (place * 8 + depth) * NODES
                 if count & (REFRESH - 1) == 0:
                     inverted(powers, inverses)
@@ -215,16 +215,16 @@ def code_foreseen(
                 near = heard[r, c, components - k : components - k + BEFORE]
                 for i in range(BEFORE):
                     row[i] = near[i]
-                row[BEFORE] = scaled(np.int64(q[y, x - 1]), scale)
-                row[BEFORE + 1] = scaled(np.int64(q[y - 1, x]), scale)
-                row[BEFORE + 2] = scaled(np.int64(q[y - 1, x - 1]), scale)
-                row[BEFORE + 3] = scaled(np.int64(q[y - 1, x + 1]), scale)
-                row[BEFORE + 4] = scaled(np.int64(parent[MARGIN + (r >> 1), MARGIN + (c >> 1)]), scale)
-                row[BEFORE + 5] = scaled(np.int64(sibling[y, x]), scale)
-                row[BEFORE + 6] = scaled(np.int64(other[y, x]), scale)
+                row[BEFORE] = scaled(int(q[y, x - 1]), scale)
+                row[BEFORE + 1] = scaled(int(q[y - 1, x]), scale)
+                row[BEFORE + 2] = scaled(int(q[y - 1, x - 1]), scale)
+                row[BEFORE + 3] = scaled(int(q[y - 1, x + 1]), scale)
+                row[BEFORE + 4] = scaled(int(parent[MARGIN + (r >> 1), MARGIN + (c >> 1)]), scale)
+                row[BEFORE + 5] = scaled(int(sibling[y, x]), scale)
+                row[BEFORE + 6] = scaled(int(other[y, x]), scale)
                 guess = guessed_from(row, guide)
                 far = abs(guess) * spread >> 8
-                far_log = np.int64(LOGS[min(far, 8191)])
+                far_log = int(LOGS[min(far, 8191)])
                 flank[0], flank[1] = own[y, x - 1], own[y, x - 2]
                 flank[2] = LOGS[min(near_energy >> 4, 8191)]
                 flank[3], flank[4] = LOGS[running >> 2], LOGS[expected >> 2]
@@ -236,19 +236,19 @@ def code_foreseen(
                     flank, net_beside, begun, bias[dq], net_second, net_second_bias, net_third, third_bias[dq], hidden,
                     later, later_sums, odds,
                 )
-                value = np.int64(q[y, x])
+                value = int(q[y, x])
                 size = abs(value)
-                node = np.int64(0)
-                more = np.int64(1)
+                node = 0
+                more = 1
                 while node < UNARY:
                     for i in range(KEPT - 1):
                         slots[i] = base[i] + node
-                    foreseen = np.int64(odds[node])
+                    foreseen = int(odds[node])
                     slots[KEPT - 1] = ((min(foreseen + 2048, 4095) >> 5) * 2 + dq) * NODES + node
                     inputs[KEPT] = foreseen
                     more = mixed_size(
                         states, slots, inputs, weights, ((node * 2 + dq) * 16 + (fine >> 2)) * 4,
-                        1024 + (node * 8 + depth) * 16 + min(band, 15), np.int64(1 if size > node else 0), coder,
+                        1024 + (node * 8 + depth) * 16 + min(band, 15), 1 if size > node else 0, coder,
                         buffer, encoding,
                     )
                     if more == 0:
@@ -258,23 +258,23 @@ def code_foreseen(
                     size = node
                 else:
                     rest = size - UNARY + 1
-                    exponent = np.int64(0)
+                    exponent = 0
                     while exponent < LARGEST_EXPONENT:
                         at = min(UNARY + exponent, NODES - 1)
                         for i in range(KEPT - 1):
                             slots[i] = base[i] + at
-                        foreseen = np.int64(odds[min(at, SIGNS - 1)])
+                        foreseen = int(odds[min(at, SIGNS - 1)])
                         slots[KEPT - 1] = ((min(foreseen + 2048, 4095) >> 5) * 2 + dq) * NODES + at
                         inputs[KEPT] = foreseen
                         grows = mixed_size(
                             states, slots, inputs, weights, ((UNARY * 2 + dq) * 16 + min(exponent, 15)) * 4,
                             1024 + (UNARY * 8 + depth) * 16 + min(band, 15),
-                            np.int64(1 if (rest >> (exponent + 1)) > 0 else 0), coder, buffer, encoding,
+                            1 if (rest >> (exponent + 1)) > 0 else 0, coder, buffer, encoding,
                         )
                         if grows == 0:
                             break
                         exponent += 1
-                    mantissa = np.int64(1)
+                    mantissa = 1
                     for at in range(exponent - 1, -1, -1):
                         done = exponent - 1 - at
                         low = mantissa & 7 if done < 3 else at & 7
@@ -287,22 +287,22 @@ def code_foreseen(
                         mantissa = (mantissa << 1) | bit
                     size = UNARY - 1 + mantissa
                 if size > 0:
-                    leaning = np.int64(odds[SIGNS - 1 + min(size, 3)])
+                    leaning = int(odds[SIGNS - 1 + min(size, 3)])
                     if guess < 0:
                         leaning = -leaning
                     elif guess == 0:
-                        leaning = np.int64(0)
+                        leaning = 0
                     fill_signs(size, q, one, two, parent, sibling, other, y, x, band, orient, sign_slots)
                     sign_slots[SIGN_INPUTS] = (min(max(leaning + 1024, 0), 2047) >> 5) * 8 + depth
                     sign_inputs[SIGN_INPUTS + 1] = leaning
                     positive = mixed_sign(
                         sign_states, sign_slots, sign_inputs, sign_weights, orient, 4 + depth,
-                        np.int64(1 if value > 0 else 0), coder, buffer, encoding,
+                        1 if value > 0 else 0, coder, buffer, encoding,
                     )
                     value = size if positive == 1 else -size
                     q[y, x] = np.int32(value)
                 else:
-                    value = np.int64(0)
+                    value = 0
                     q[y, x] = 0
                 sizes[y, x] = np.int32(min(size, 1 << 24))
                 own[y, x] = LOGS[min(4 * size, 8191)]
@@ -312,7 +312,7 @@ def code_foreseen(
                 follow_error(row, guide, powers, inverses, scaled(value, scale) - guess)
                 count += 1
                 running += ((min(size, 255) << 4) - running) >> 4
-                energy[y, x] = np.int32(((np.int64(energy[y, x]) * 3) >> 2) + (min(size, 255) << 2))
+                energy[y, x] = np.int32(((int(energy[y, x]) * 3) >> 2) + (min(size, 255) << 2))
                 state = following[state, size & 1]
         tell(sizes, logs[k], sums[k])
         _hear(q, heard, components - 1 - k)

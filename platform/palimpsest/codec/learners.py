@@ -60,12 +60,12 @@ def _mixer(count: int, limit: int, rate: int) -> Callable[..., int]:
         for i in range(every):
             total += np.int64(np.int32(one[i] + two[i])) * np.int64(inputs[i])
         total += np.int64(one[every] + two[every]) * 256
-        at = min(max(total >> 16, -STRETCH_LIMIT), STRETCH_LIMIT)
+        at = min(max(int(total >> 16), -STRETCH_LIMIT), STRETCH_LIMIT)
         probability = np.int64(_SQUASHED[at + STRETCH_LIMIT])
         low, high = coder[LOW], coder[HIGH]
         middle = low + (((high - low) * probability) >> 16)
         if not encoding:
-            bit = np.int64(1) if coder[WINDOW] <= middle else np.int64(0)
+            bit = 1 if coder[WINDOW] <= middle else 0
         high = middle if bit == 1 else high
         low = low if bit == 1 else middle + 1
         while ((low ^ high) & _TOP) == 0:
@@ -118,7 +118,7 @@ def guessed_from(row: Plane, guide: Plane) -> int:
     total = np.int64(0)
     for i in range(TAPS):
         total += np.int64(row[i]) * np.int64(guide[i])
-    return min(max(total >> 16, np.int64(-LIMIT)), np.int64(LIMIT))
+    return int(min(max(total >> 16, np.int64(-LIMIT)), np.int64(LIMIT)))
 
 
 @numba.njit("void(int32[::1], int32[::1], int32[::1], int32[::1], int64)", cache=True, nogil=True)
@@ -142,7 +142,7 @@ def expect(features: Plane, lms: Plane) -> int:
     total = np.int64(0)
     for i in range(FEATURES):
         total += np.int64(lms[i]) * np.int64(features[i])
-    return min(max(total >> 16, np.int64(0)), np.int64(8191))
+    return int(min(max(total >> 16, np.int64(0)), np.int64(8191)))
 
 
 @numba.njit("void(int64, int64, int32[::1], int32[::1])", cache=True, nogil=True)
@@ -173,14 +173,14 @@ def foresee_with(
     """
     add_flank(begun, beside, flank)
     for j in range(UNITS):
-        hidden[j] = np.int16(min(max(np.int32(begun[j] + bias[j]) >> 8, 0), HIGHEST))
+        hidden[j] = np.int16(min(max(int(np.int32(begun[j] + bias[j]) >> 8), 0), HIGHEST))
     for j in range(LATER):
         sums[j] = second_bias[j]
     add_second(sums, second, hidden)
     for j in range(LATER):
-        later[j] = np.int16(min(max(np.int32(sums[j]) >> 12, 0), HIGHEST))
+        later[j] = np.int16(min(max(int(np.int32(sums[j]) >> 12), 0), HIGHEST))
     for j in range(DECISIONS):
         odds[j] = third_bias[j]
     add_third(odds, third, later)
     for j in range(DECISIONS):
-        odds[j] = np.int32(min(max(np.int32(odds[j]) >> 12, -2047), 2047))
+        odds[j] = np.int32(min(max(int(np.int32(odds[j]) >> 12), -2047), 2047))

@@ -40,17 +40,17 @@ def _magnitudes(values: Plane, sizes: Plane) -> None:
     """Magnitudes of a plane with its margins, at most 2^24."""
     for r in range(values.shape[0]):
         for c in range(values.shape[1]):
-            sizes[r, c] = np.int32(min(abs(np.int64(values[r, c])), np.int64(LARGEST)))
+            sizes[r, c] = np.int32(min(abs(int(values[r, c])), int(LARGEST)))
 
 
 @numba.njit("int64(int32[:,::1], int64, int64)", cache=True, nogil=True, inline="always")
 def _near(sizes: Plane, r: int, c: int) -> int:
-    return np.int64(sizes[r - 1, c]) + sizes[r + 1, c] + sizes[r, c - 1] + sizes[r, c + 1]
+    return int(sizes[r - 1, c]) + sizes[r + 1, c] + sizes[r, c - 1] + sizes[r, c + 1]
 
 
 @numba.njit("int64(int32[:,::1], int64, int64)", cache=True, nogil=True, inline="always")
 def _corners(sizes: Plane, r: int, c: int) -> int:
-    return np.int64(sizes[r - 1, c - 1]) + sizes[r - 1, c + 1] + sizes[r + 1, c - 1] + sizes[r + 1, c + 1]
+    return int(sizes[r - 1, c - 1]) + sizes[r - 1, c + 1] + sizes[r + 1, c - 1] + sizes[r + 1, c + 1]
 
 
 @numba.njit("void(int32[:,::1], uint8[:,:,::1], int16[:,:,::1])", cache=True, nogil=True)
@@ -67,7 +67,7 @@ def tell(sizes: Plane, logs: Bytes, sums: NDArray[np.int16]) -> None:
         y = r + MARGIN
         for c in range(sums.shape[2]):
             x = c + MARGIN
-            here = np.int64(sizes[y, x])
+            here = int(sizes[y, x])
             near, corners = _near(sizes, y, x), _corners(sizes, y, x)
             around = 2 * near + corners
             logs[0, y, x], logs[1, y, x] = LOGS[min(4 * here, 8191)], LOGS[min(near, 8191)]
@@ -107,9 +107,9 @@ def look_aside(
         ahead[c, 10], ahead[c, 11] = here[beside], below[beside]
         ahead[c, 12] = parent_logs[4, pr, pc]
         level_up[c] = parent_logs[3, pr, pc]
-        features[c, 4] = min(abs(np.int64(parent[pr, pc])), 255) << 4
+        features[c, 4] = min(abs(int(parent[pr, pc])), 255) << 4
         features[c, 5] = parent_sums[0, r >> 1, c >> 1]
-        features[c, 9] = min(np.int64(sibling_sums[1, r, c]) + np.int64(other_sums[1, r, c]), 6120)
+        features[c, 9] = min(int(sibling_sums[1, r, c]) + int(other_sums[1, r, c]), 6120)
     for i in range(2):
         sibling, other = sibling_logs[i, y], other_logs[i, y]
         for c in range(cols):
@@ -138,7 +138,7 @@ def look_before(
         for c in range(cols):
             ahead[c, 19 + i] = third[c + MARGIN]
     for c in range(cols):
-        features[c, 6] = min(abs(np.int64(values1[y, c + MARGIN])), 255) << 4
+        features[c, 6] = min(abs(int(values1[y, c + MARGIN])), 255) << 4
         features[c, 7], features[c, 8] = sums1[0, r, c], sums2[1, r, c]
 
 
@@ -169,15 +169,15 @@ def look_up(
         ahead[c, 5], ahead[c, 6], ahead[c, 7] = farther[c + MARGIN - 1], north[c + MARGIN - 2], north[c + MARGIN + 2]
     for c in range(cols):
         x = c + MARGIN
-        here = np.int64(energy[y, x])
+        here = int(energy[y, x])
         ahead[c, 21] = LOGS[min(here >> 2, 8191)]
         ahead[c, 22] = LOGS[min(_corners(energy, y, x) >> 4, 8191)]
         features[c, 10] = min(here, 4095)
-        above[1, c] = np.int64(energy[y - 1, x]) + energy[y + 1, x] + energy[y, x + 1]
+        above[1, c] = int(energy[y - 1, x]) + energy[y + 1, x] + energy[y, x + 1]
     for c in range(cols):
         x = c + MARGIN
-        n, nw, ne = np.int64(sizes[y - 1, x]), np.int64(sizes[y - 1, x - 1]), np.int64(sizes[y - 1, x + 1])
+        n, nw, ne = int(sizes[y - 1, x]), int(sizes[y - 1, x - 1]), int(sizes[y - 1, x + 1])
         features[c, 1], features[c, 2] = min(n, 255) << 4, min(nw + ne, 511) << 3
         above[0, c] = 2 * n + nw + ne
         above[2, c] = min(n, 3) * 16 + min(nw, 3) * 4 + min(ne, 3)
-        above[3, c] = np.int64(sizes[y - 2, x]) + sizes[y - 1, x - 2] + sizes[y - 1, x + 2]
+        above[3, c] = int(sizes[y - 2, x]) + sizes[y - 1, x - 2] + sizes[y - 1, x + 2]
