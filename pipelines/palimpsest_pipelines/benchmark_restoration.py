@@ -196,10 +196,10 @@ def _results(case: Case, plan: Plan, note: Callable[[str], None]) -> Iterator[Re
     for name, done, seconds in _ours(case, plan):
         groups = intervals(case, done)
         number, covered, width = (sum(row[k] for row in groups.values()) for k in range(3))
-        held = (covered / number, width / number) if number else (None, None)
         yield Result(
-            case.scene, case.name, name, *score(case, done.restored.data), round(seconds, 2), *held,
-            done.is_exact(), by_reason(case, done.restored.data), groups,
+            case.scene, case.name, name, *score(case, done.restored.data), round(seconds, 2),
+            coverage=covered / number if number else None, half_width=width / number if number else None,
+            is_exact=done.is_exact(), by_reason=by_reason(case, done.restored.data), groups=groups,
         )
 
 
