@@ -7,11 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from palimpsest.codec import worst
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
+from palimpsest.codec.inspect import verify
+from palimpsest.codec.stream import open_stream
 from palimpsest.cubes import BandTable, Cube, Georeference, ImportanceMap, Window
-from palimpsest.errors import CubeRefused, PromiseBroken, UsageError
+from palimpsest.errors import CubeRefused, PromiseBroken, StreamCorrupt, UsageError
 
 
 def made(bands: int, rows: int, cols: int, dtype: str = "int16", seed: int = 0) -> Cube:
@@ -74,6 +77,37 @@ def test_no_voxel_is_over_the_bound(tmp_path, bands, rows, cols, seed, dtype, sh
     worst = np.abs(decoded.data.astype(np.float64) - cube.data.astype(np.float64)).max()
     assert worst <= bound
     assert report.max_error == pytest.approx(worst)
+
+
+def test_each_band_keeps_its_own_bound_and_the_stream_certifies_the_worst(tmp_path):
+    cube = made(6, 40, 36)
+    asked = (0.0, 3.0, 50.0, 2.0, 400.0, 9.5)
+    decoded, _ = round_trip(cube, tmp_path, mode="bound", max_error=asked)
+    errors = np.abs(decoded.data.astype(np.float64) - cube.data.astype(np.float64)).max(axis=(1, 2))
+    assert (errors <= np.array(asked)).all()
+    assert errors[4] > 20  # what is allowed is used
+    stream = open_stream(tmp_path / "x.plm")
+    told = worst.certified(stream)
+    assert (errors <= told).all()
+    assert (told <= np.minimum(np.array(asked), errors * 1.1)).all()
+    found = verify(tmp_path / "x.plm", original=cube)
+    assert "no band's error" in str(found["worst_errors"])
+    darker = cube.with_data(np.asarray(cube.data) - 30, "darker")
+    with pytest.raises(StreamCorrupt, match="larger than was certified"):
+        verify(tmp_path / "x.plm", original=darker)
+
+
+@pytest.mark.parametrize("asked", [(1.0, 2.0), (1.0, -2.0, 1.0), (1.0, float("nan"), 1.0)])
+def test_bounds_that_do_not_fit_the_bands_are_refused(tmp_path, asked):
+    with pytest.raises(UsageError, match="error bound"):
+        round_trip(made(3, 8, 8), tmp_path, mode="bound", max_error=asked)
+
+
+def test_coarse_bounds_cost_little_more_than_a_reconstruction_as_good(tmp_path):
+    cube = made(30, 48, 48)
+    _, coarse = round_trip(cube, tmp_path, mode="bound", max_error=400.0)
+    _, rate = round_trip(cube, tmp_path, bpppc=coarse.bpppc)
+    assert rate.max_error > 1.2 * coarse.max_error
 
 
 def test_lossless_keeps_infinities_and_the_bits_of_nan(tmp_path):

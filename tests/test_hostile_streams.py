@@ -139,12 +139,13 @@ ABSURD = [
     {"tile": 1}, {"tile": 1 << 40}, {"tile": 8}, {"quantum": 0}, {"quantum": -1.0}, {"step": 0}, {"step": 1e308},
     {"step": "wide"}, {"fraction_bits": 900}, {"fraction_bits": -3}, {"components": 0}, {"components": 1 << 40},
     {"components": 11}, {"model": "0" * 64}, {"version": 99}, {"nodata": []}, {"max_error": "none"},
+    {"max_error": [1.0, 2.0]}, {"max_error": [[4.0] * 12]}, {"max_error": -4}, {"max_error": 1e300}, {"max_error": {}},
     {"trained_levels": [99]}, {"geotransform": [1, 2]}, {"names": 5}, {"shape": [12, 21, 24]}, {"metadata": 3},
 ]
 
 
 @pytest.mark.parametrize("fields", ABSURD, ids=str)
-@pytest.mark.parametrize("mode", ["rate", "lossless"])
+@pytest.mark.parametrize("mode", ["rate", "bound", "lossless"])
 def test_absurd_heads_are_refused_before_memory_is_taken_for_them(streams, tmp_path, mode, fields):
     path = tmp_path / "absurd.plm"
     path.write_bytes(rebuilt(streams[mode].read_bytes(), path, head=fields))

@@ -1,11 +1,12 @@
 """What may be asked of the processes: the same choices as on the command line; inputs are ids, never paths."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from palimpsest.codec.contract import EncodeSettings, asked_to_keep
 
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Field(pattern=r"^(cube|artifact)-[0-9a-f]{16}$")
 # 'active', 'packaged', 'none', the number of a published release, or (the beginning of) its hash; never a path.
 Release = Field("active", pattern=r"^(active|packaged|none|[0-9]{1,7}|[0-9a-f]{8,64})$")
@@ -19,7 +20,7 @@ class CompressRequest(BaseModel):
     cube: str = Name
     mode: Literal["rate", "bound", "lossless"] = "rate"
     bpppc: float | None = Field(None, gt=0, le=64)
-    max_error: float | None = Field(None, ge=0)
+    max_error: Bound | list[Bound] | None = Field(None, description="for all bands, or one for each", max_length=65536)
     keep: str | None = Field(None, max_length=64, description="'labels', 'features=D', or both with a comma")
     knowledge: str = Release
     strength: float = Field(0.5, ge=0, le=1)
@@ -42,8 +43,9 @@ class CompressRequest(BaseModel):
         keeps = labels or depths is not None
         rate = self.bpppc if self.bpppc is not None or keeps or self.mode != "rate" else 0.5
         strength = 0.0 if self.knowledge == "none" else self.strength
+        bounds = tuple(self.max_error) if isinstance(self.max_error, list) else self.max_error
         return EncodeSettings(
-            mode=self.mode, bpppc=rate, max_error=self.max_error, strength=strength, effort=self.effort,
+            mode=self.mode, bpppc=rate, max_error=bounds, strength=strength, effort=self.effort,
             keep_labels=labels, keep_depths=depths,
         )
 

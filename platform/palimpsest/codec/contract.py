@@ -74,7 +74,7 @@ class EncodeSettings:
     Args:
         mode: 'rate', 'bound' or 'lossless'.
         bpppc: target in bits per pixel per channel (rate mode; with ``keep_labels``, a ceiling or None).
-        max_error: largest absolute error in stored units (bound mode).
+        max_error: largest absolute error in stored units (bound mode), for all bands or one for each.
         strength: 0 is uniform weights, 1 the full importance map.
         effort: 1 fastest ... 9 may tune to the cube.
         keep_labels: run the closed loop until every label is the original's.
@@ -87,7 +87,7 @@ class EncodeSettings:
 
     mode: Mode = "rate"
     bpppc: float | None = 0.5
-    max_error: float | None = None
+    max_error: float | tuple[float, ...] | None = None
     strength: float = 0.5
     effort: int = 5
     keep_labels: bool = False

@@ -30,7 +30,7 @@ class ErrorModel:
 
     Args:
         band_rmse: expected root mean square error of each band, stored units, ``(band,)``; 0 where exact.
-        bound: largest error promised, stored units; None in rate mode.
+        bound: largest error promised for any band, stored units; None in rate mode.
     """
 
     band_rmse: NDArray[np.float64]
@@ -65,9 +65,8 @@ def error_model(path: Path | str) -> ErrorModel:
     """What the stream tells about the error of its decoded values."""
     stream = container.open_stream(Path(path))
     plan = header.checked_plan(stream)
-    if plan.exact_bound is not None:
-        bound = float(stream.head.get("max_error", 0.0) or 0.0)
-        return ErrorModel(np.full(plan.shape.bands, bound / math.sqrt(3)), bound)
+    if plan.asked is not None:
+        return ErrorModel(plan.asked / math.sqrt(3), float(plan.asked.max()))
     spectral = header.read_spectral(stream, plan.shape.bands)
     weights = spectral.weights / 256
     # A uniform quantiser errs by step^2 / 12 a component; what was not kept errs by less than that each.

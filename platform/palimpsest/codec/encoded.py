@@ -26,14 +26,14 @@ class Settled:
         square: sum of squared errors over promised voxels, stored units.
         count: promised voxels.
         peak: largest promised value of the original.
-        worst: largest absolute error over promised voxels.
+        worst: largest absolute error over promised voxels of each band, ``(band,)``.
     """
 
     digest: bytes
     square: float
     count: int
     peak: float
-    worst: float
+    worst: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from palimpsest.atomic import write_bytes
-from palimpsest.codec import header, layers, rate, rate_target, rdoq, spectral
+from palimpsest.codec import bound_target, header, layers, rate, rate_target, rdoq, spectral, worst
 from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
@@ -36,7 +36,7 @@ from palimpsest.codec.tiling import SMALLEST_SIDE, WHOLE, allowed_workers, in_or
 from palimpsest.codec.weighing import BandWeights, gain_steps, looked_at
 from palimpsest.cubes.mapped import KEPT_BYTES, forget
 from palimpsest.cubes.window import Window, tiles
-from palimpsest.errors import PromiseBroken, UsageError
+from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 SAMPLED_PIXELS = 1 << 20  # of a large cube, at least as many teach the spectral level
 KEEPING_BPPPC = 0.25  # sizes the tiles where labels are kept at whatever rate it takes
-BASE_BPPPC = 0.05  # of the reconstruction below the exact layer: measured best on four scenes among 0 to 0.5
 EXACT_MODES = ("bound", "lossless")
 T = TypeVar("T")
 K = TypeVar("K")
@@ -79,10 +78,12 @@ class Encoder:
         self.model = load_model(settings.model, settings.trained_levels)
         levels = level_count(min(rows, self.side), min(cols, self.side))
         self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
-        bound = settings.max_error if settings.mode == "bound" else None
-        self.sampling = sampling_of(cube, _largest(cube, self._strips()), bound)
+        self.bounds = bound_target.asked_bounds(settings, bands)
+        self.sampling = sampling_of(cube, _largest(cube, self._strips()), self.bounds)
         self.statistics = spectral.gather(self._spectra(), bands)
         self.weights = BandWeights.of(self.importance, self.statistics, map(self.samples, looked_at(rows, cols)))
+        if np.ptp(self.bounds) > 0:
+            self.weights = bound_target.weights_within(self.bounds, self.sampling)
 
     def _spectra(self) -> Iterator[NDArray[np.float64]]:
         """Complete usable spectra strip by strip, ``(n, band)``; filled ones where none is complete."""
@@ -136,12 +137,12 @@ class Encoder:
         reasons = voxel_reasons(self.cube, window)
         return ~(is_hollow(reasons) if self.settings.mode == "rate" else is_void(reasons))
 
-    def encode(self, step: float, *, exact: int | None = None) -> Encoding:
+    def encode(self, step: float, *, exact: layers.Exactness | None = None) -> Encoding:
         """Encode everything at one quantiser step.
 
         Args:
             step: in weighted integer units.
-            exact: add the exact layer with this bound, in integer units (stored bits for floats at 0).
+            exact: add the exact layer; None in rate mode.
         """
         level = spectral.fit(self.statistics, *self.weights.at(step))
         return self.packed(level, tuple(self.each(lambda window: self._tile(window, level, exact), self.windows)))
@@ -169,13 +170,19 @@ class Encoder:
         """See :func:`palimpsest.codec.rate_target.step_near`."""
         return rate_target.step_near(self, bpppc)
 
-    def _tile(self, window: Window, level: spectral.SpectralLevel, exact: int | None) -> EncodedTile:
+    def exact_tile(
+        self, window: Window, level: spectral.SpectralLevel, exact: layers.Exactness | None
+    ) -> EncodedTile:
+        """A tile with what the decoder will give for it, and the exact layer where there is one."""
         tile, rebuilt = self.coded(window, level)
-        decoded = np.clip(level.synthesise(rebuilt), *self.sampling.limits)
-        tile = replace(tile, decoded=decoded)
-        if exact is not None:
-            integers, _ = self.samples(window)
-            tile = self._with_exact(tile, integers, is_void(voxel_reasons(self.cube, window)), exact)
+        tile = replace(tile, decoded=np.clip(level.synthesise(rebuilt), *self.sampling.limits))
+        if exact is None:
+            return tile
+        integers, _ = self.samples(window)
+        return self._with_exact(tile, integers, is_void(voxel_reasons(self.cube, window)), exact)
+
+    def _tile(self, window: Window, level: spectral.SpectralLevel, exact: layers.Exactness | None) -> EncodedTile:
+        tile = self.exact_tile(window, level, exact)
         if self.settings.keeps:
             return tile
         return replace(tile, decoded=UNKNOWN, settled=self.settle(tile))
@@ -205,18 +212,19 @@ class Encoder:
         stored = self.stored(tile)
         usable = self.promised(tile.window)
         before = np.asarray(self.cube.data[(slice(None), *tile.window.slices)])
-        square, peak, worst = 0.0, -math.inf, 0.0
+        square, peak, largest = 0.0, -math.inf, np.zeros(len(stored))
         for band in range(len(stored)):
             chosen = slice(None) if usable[band].all() else usable[band]
             original = before[band][chosen].astype(np.float64).ravel()
             error = np.abs(original - stored[band][chosen].astype(np.float64).ravel())
             square += float(error @ error)
-            peak, worst = max(peak, float(original.max(initial=-math.inf))), max(worst, float(error.max(initial=0)))
+            peak, largest[band] = max(peak, float(original.max(initial=-math.inf))), float(error.max(initial=0))
         digest = hashlib.sha256(stored.tobytes()).digest()[:HASH]
-        return Settled(digest, square, int(usable.sum()), peak, worst)
+        return Settled(digest, square, int(usable.sum()), peak, largest)
 
     def _with_exact(
-        self, tile: EncodedTile, integers: NDArray[np.int64], void: NDArray[np.bool_], bound: int
+        self, tile: EncodedTile, integers: NDArray[np.int64], void: NDArray[np.bool_],
+        exact: layers.Exactness,
     ) -> EncodedTile:
         base, limits = tile.decoded, self.sampling.limits
         if self.sampling.is_float and self.settings.mode == "lossless":
@@ -224,7 +232,7 @@ class Encoder:
             integers = layers.ordered_bits(stored)
             base = layers.ordered_bits(self.sampling.stored(base).astype(np.float32))
             void, limits = np.zeros_like(void), layers.FLOAT_LIMITS
-        section, rebuilt = layers.encode_exact(integers, base, ~void, bound, limits)
+        section, rebuilt = layers.encode_exact(integers, base, ~void, exact, limits)
         return replace(tile, exact=section, decoded=rebuilt)
 
     def stored(self, tile: EncodedTile) -> NDArray[np.generic]:
@@ -246,7 +254,17 @@ class Encoder:
         extra = [(kind, container.WHOLE, data) for kind, data in sections]
         if certificate is not None:
             head["certificate"] = dict(certificate)
+        extra += self._worst(coded)
         return Encoding(level, coded, pack(head, header.build_sections(self.cube, level, coded, extra), hashes))
+
+    def _worst(self, coded: tuple[EncodedTile, ...]) -> list[tuple[int, int, bytes]]:
+        """The section of worst errors: always under a bound, else where it is next to nothing of the stream."""
+        found = [tile.settled.worst for tile in coded if tile.settled is not None]
+        if self.settings.mode == "lossless" or len(found) < len(coded):
+            return []
+        data = worst.pack(np.max(found, axis=0), self.sampling.quantum)
+        is_small = worst.SHARE * len(data) <= sum(header.tile_bytes(tile) for tile in coded)
+        return [(container.WORST, container.WHOLE, data)] if is_small or self.settings.mode == "bound" else []
 
     def _digest(self, tile: EncodedTile) -> bytes:
         if tile.settled is not None:
@@ -309,7 +327,8 @@ def encode(
         encoding, kept = encode_keeping(encoder, judge)
     else:
         kept = None
-        encoding = _exactly(encoder) if settings.mode in EXACT_MODES else encoder.at_rate(settings.bpppc or 0.0)
+        is_exact = settings.mode in EXACT_MODES
+        encoding = bound_target.exactly(encoder) if is_exact else encoder.at_rate(settings.bpppc or 0.0)
     if not header.is_plausible(cube.shape, encoder.side, len(encoding.data)):
         # So little in so many bands that a reader would not believe it of one tile.
         return encode(cube, replace(settings, tile=SMALLEST_SIDE), importance, judge, out)
@@ -322,30 +341,14 @@ def encode(
 def _check(cube: Cube, settings: EncodeSettings, judge: LabelJudge | None) -> None:
     if settings.mode == "rate" and not settings.keeps and not (settings.bpppc and settings.bpppc > 0):
         raise UsageError("a rate must be positive", got=settings.bpppc, wanted="bits per pixel per channel")
-    if settings.mode == "bound" and (settings.max_error is None or not settings.max_error >= 0):
-        raise UsageError("an error bound must be zero or more", got=settings.max_error, wanted="stored units")
+    if settings.mode == "bound" and settings.max_error is None:
+        raise UsageError("an error bound is missing", got=None, wanted="stored units, one or one for each band")
     if settings.keeps and (judge is None or settings.mode != "rate"):
         raise UsageError("labels are kept in rate mode and by a judge", got=settings.mode, wanted="--bpppc or nothing")
     if settings.keep_depths is not None and not 0 < settings.keep_depths < 1:
         raise UsageError("depths are kept to a share of themselves", got=settings.keep_depths, wanted="between 0 and 1")
-    if settings.mode == "bound" and settings.max_error == 0 and not cube.is_integer:
+    if settings.mode == "bound" and not cube.is_integer and not np.all(settings.max_error):
         raise UsageError("a bound of zero on floating-point values", got=0, wanted="--lossless")
-
-
-def _exactly(encoder: Encoder) -> Encoding:
-    """The bound and lossless modes: a cheap reconstruction, then the exact layer."""
-    step = encoder.step_near(BASE_BPPPC)
-    bound = encoder.settings.max_error or 0.0
-    integer_bound = 0
-    if encoder.settings.mode == "bound":
-        # Half a quantum is lost in sampling; for integers nothing is.
-        lost = 0.5 if encoder.sampling.is_float else 0.0
-        integer_bound = max(0, math.floor(bound / encoder.sampling.quantum - lost))
-    encoding = encoder.encode(step, exact=integer_bound)
-    worst = max(tile.settled.worst for tile in encoding.tiles if tile.settled is not None)
-    if worst > bound:
-        raise PromiseBroken("the bound cannot be kept", where=encoder.cube.name, got=worst, wanted=bound)
-    return encoding
 
 
 def _report(encoder: Encoder, encoding: Encoding, kept: Kept | None) -> EncodeReport:
@@ -355,6 +358,6 @@ def _report(encoder: Encoder, encoding: Encoding, kept: Kept | None) -> EncodeRe
     psnr = 10 * math.log10(peak**2 * count / square) if square > 0 and peak > 0 else math.inf
     return EncodeReport(
         len(encoding.data), 8 * len(encoding.data) / encoder.cube.shape.voxels, psnr,
-        max(each.worst for each in settled), None if kept is None else kept.labels,
+        max(float(each.worst.max()) for each in settled), None if kept is None else kept.labels,
         hashlib.sha256(encoding.data).hexdigest(), None if kept is None else kept.depth_error,
     )

@@ -57,7 +57,8 @@ class Plan:
         nodata: the cube's, or None.
         windows: of all tiles.
         levels: how many spatial levels every tile has.
-        exact_bound: bound of the exact layer in integer units, or None where there is no such layer.
+        bounds: of the exact layer, integer units, ``(band,)``; None where there is no such layer.
+        asked: the bounds in stored units, ``(band,)``; None without.
     """
 
     shape: CubeShape
@@ -67,7 +68,8 @@ class Plan:
     nodata: float | None
     windows: tuple[Window, ...]
     levels: int
-    exact_bound: int | None
+    bounds: NDArray[np.int64] | None
+    asked: NDArray[np.float64] | None
 
 
 def build_head(
@@ -87,7 +89,7 @@ def build_head(
         "sensor": (cube.sensor, ""), "metadata": (dict(cube.metadata), {}), "history": (list(cube.history), []),
         "release": ("" if importance is None else importance.release, ""),
         "strength": (0.0 if importance is None else settings.strength, 0.0),
-        "max_error": (settings.max_error if settings.mode == "bound" else None, None),
+        "max_error": (_told(settings.max_error) if settings.mode == "bound" else None, None),
         "names": (band_names.packed(cube.bands.names, _as_decoded(cube.bands.centre_nm)), []),
         "fwhm_is_assumed": (cube.bands.fwhm_is_assumed, False),
     }
@@ -105,6 +107,13 @@ def _as_decoded(centre_nm: NDArray[np.float64] | None) -> NDArray[np.float64] | 
     return None if centre_nm is None else np.rint(centre_nm * NANOMETRE_UNIT).astype(np.int64) / NANOMETRE_UNIT
 
 
+def _told(bounds: float | tuple[float, ...] | None) -> float | list[float] | None:
+    """One number where all bands have the same bound."""
+    if not isinstance(bounds, tuple):
+        return bounds
+    return bounds[0] if len(set(bounds)) == 1 else list(bounds)
+
+
 def _number(value: float | None) -> float | str | None:
     """JSON has no NaN."""
     return value if value is None or math.isfinite(value) else str(value)
@@ -117,6 +126,7 @@ def build_sections(
     sections = [
         (container.BANDS, container.WHOLE, _pack_bands(cube.bands)),
         (container.SPECTRAL, container.WHOLE, _pack_spectral(level)),
+        *(section for section in extra if section[0] == container.WORST),
     ]
     for at, tile in enumerate(coded):
         if tile.mask:
@@ -125,7 +135,7 @@ def build_sections(
     for turn in range(len(coded[0].code.chunks)):
         sections += [(container.LEVEL0 + turn, at, tile.code.chunks[turn]) for at, tile in enumerate(coded)]
     sections += [(container.RESIDUAL, at, tile.exact) for at, tile in enumerate(coded) if tile.exact]
-    sections += extra
+    sections += [section for section in extra if section[0] != container.WORST]
     sections += [(container.DEPTHS, at, tile.depths) for at, tile in enumerate(coded) if tile.depths]
     sections += [(container.REFINEMENT, at, tile.refinement) for at, tile in enumerate(coded) if tile.refinement]
     return sections
@@ -149,7 +159,7 @@ def checked_plan(stream: container.Stream) -> Plan:
         dtype, mode, tile = str(head["dtype"]), str(head["mode"]), int(head["tile"])
         quantum, nodata = float(head.get("quantum", 1.0)), head.get("nodata")
         nodata = None if nodata is None else float(nodata)
-        bound = None if head.get("max_error") is None else float(head["max_error"])
+        asked = np.atleast_1d(np.asarray(head.get("max_error", 0.0), np.float64))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise StreamCorrupt("head lacks what every stream has", where=stream.path, got=error) from error
     sane = (
@@ -163,13 +173,13 @@ def checked_plan(stream: container.Stream) -> Plan:
         raise StreamCorrupt("tiles do not fit the cube", where=stream.path, got=len(stream.tile_hashes), wanted=count)
     sampling = Sampling(dtype, quantum)
     windows = tuple(tiles(shape.rows, shape.cols, tile))
-    exact = None
-    if mode == "lossless":
-        exact = 0
-    elif mode == "bound" and bound is not None:
-        exact = max(0, math.floor(bound / quantum - (0.5 if sampling.is_float else 0.0)))
     levels = level_count(min(shape.rows, tile), min(shape.cols, tile))
-    return Plan(shape, mode, tile, sampling, nodata, windows, levels, exact)
+    if mode == "rate":
+        return Plan(shape, mode, tile, sampling, nodata, windows, levels, None, None)
+    if asked.ndim > 1 or asked.size not in (1, shape.bands) or not ((asked >= 0) & np.isfinite(asked)).all():
+        raise StreamCorrupt("absurd error bounds", where=stream.path, got=asked.shape, wanted=f"1 or {shape.bands}")
+    asked = np.broadcast_to(asked if mode == "bound" else 0.0, shape.bands)
+    return Plan(shape, mode, tile, sampling, nodata, windows, levels, sampling.bounds(asked), asked)
 
 
 def is_plausible(shape: CubeShape, tile: int, size: int) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from palimpsest.codec.sampling import voxel_reasons
-from palimpsest.codec.stream import TRAILER, open_stream
+from palimpsest.codec.stream import TRAILER, WHOLE, WORST, open_stream
 from palimpsest.cubes.window import tiles
 from palimpsest.errors import StreamCorrupt, UsageError
 
@@ -61,6 +61,7 @@ def verify(
     Raises:
         StreamCorrupt: any of it does not hold.
     """
+    from palimpsest.codec import worst
     from palimpsest.codec.decoder import decode
     from palimpsest.codec.label_map import read_labels
 
@@ -76,6 +77,8 @@ def verify(
         "sections": len(stream.sections), "tiles": len(stream.tile_hashes), "body_sha256": digest,
         "decoded_values": "agree with their hashes", "trailer_bytes": TRAILER,
     }
+    if stream.has(WORST, WHOLE):
+        found["worst_errors"] = worst.check(path, cube, worst.certified(stream), original)
     certificate = stream.head.get("certificate")
     if not isinstance(certificate, dict):
         return found

@@ -6,6 +6,7 @@ Residuals of all bands are one stack of planes for the context coder, as if the 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,64 +18,109 @@ from palimpsest.errors import StreamCorrupt
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SIZES = struct.Struct("<BIII")
+_SIZES = struct.Struct("<BIII")  # coefficients in full, as the first writers had them
+_SHIFTED = struct.Struct("<BIIII")
+SHIFTED, PLAIN = 128, 255  # first byte: 128 + previous bands where coefficients are shifted; no prediction at all
 PREVIOUS_BANDS = 16
 
 
+@dataclass(frozen=True, slots=True)
+class Exactness:
+    """How near the exact layer brings a tile.
+
+    Args:
+        bounds: largest absolute error of each band, ``(band,)`` int64, integer units (stored bits for floats at 0).
+        is_plain: without prediction, which pays where the reconstruction is nearly good enough.
+    """
+
+    bounds: NDArray[np.int64]
+    is_plain: bool = False
+
+
 def encode_exact(
-    exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], max_error: int,
+    exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], how: Exactness,
     limits: tuple[int, int],
 ) -> tuple[bytes, NDArray[np.int64]]:
-    """The section that brings a reconstruction within ``max_error``, and what will be decoded.
+    """The section that brings a reconstruction within its bounds, and what will be decoded.
 
     Args:
         exact: values to keep, ``(band, row, col)`` int64.
         base: the lossy reconstruction, the same shape.
         usable: True where a voxel must be kept.
-        max_error: largest absolute error, integer units.
+        how: bounds and prediction.
         limits: smallest and largest value.
     """
+    if how.is_plain:
+        residuals = residual.plain_residuals(exact, base, usable, how.bounds)
+        rebuilt = residual.plainly_rebuilt(residuals, base, how.bounds, limits)
+        return bytes([PLAIN]) + _coded(residuals), rebuilt
     previous = min(PREVIOUS_BANDS, exact.shape[0] - 1)
-    predictor = residual.fit(exact, base, usable, previous)
-    residuals, rebuilt = residual.encode_residuals(exact, base, usable, predictor, max_error, limits)
-    coefficients = encode_table(predictor.coefficients.T.astype(np.int64), order=0)
-    offsets = encode_table(predictor.offsets[None] >> 16, order=1)
-    low_offsets = encode_table(predictor.offsets[None] & 0xFFFF, order=0)
-    high, low = _split(residuals)
-    encoder = ChunkEncoder(MixerState.neutral(), 2 * residuals.size)
-    encoder.code(high, level=4)
-    encoder.code(low, level=0)
-    sizes = _SIZES.pack(previous, len(coefficients), len(offsets), len(low_offsets))
-    return b"".join([sizes, coefficients, offsets, low_offsets, encoder.finish()]), rebuilt
+    predictor = residual.fit(exact, base, usable, previous, how.bounds)
+    residuals, rebuilt = residual.encode_residuals(exact, base, usable, predictor, how.bounds, limits)
+    tables = (
+        encode_table(predictor.coefficients.T.astype(np.int64) >> predictor.shifts, order=0),
+        encode_table(predictor.offsets[None] >> 16, order=1), encode_table(predictor.offsets[None] & 0xFFFF, order=0),
+        encode_table(predictor.shifts[None], order=1),
+    )
+    sizes = _SHIFTED.pack(SHIFTED + previous, *map(len, tables))
+    return b"".join([sizes, *tables, _coded(residuals)]), rebuilt
 
 
 def decode_exact(
-    data: bytes, base: NDArray[np.int64], usable: NDArray[np.bool_], max_error: int, limits: tuple[int, int]
+    data: bytes, base: NDArray[np.int64], usable: NDArray[np.bool_], bounds: NDArray[np.int64],
+    limits: tuple[int, int],
 ) -> NDArray[np.int64]:
     """What :func:`encode_exact` said would be decoded.
 
     Raises:
         StreamCorrupt: a section that no encoder writes.
     """
-    if len(data) < _SIZES.size:
+    if data[:1] == bytes([PLAIN]):
+        residuals = np.where(usable, _read(data[1:], base.shape), 0)
+        return residual.plainly_rebuilt(residuals, base, bounds, limits)
+    predictor, at = _read_predictor(data, base.shape[0])
+    residuals = _read(data[at:], base.shape)
+    return residual.decode_residuals(residuals, base, usable, predictor, bounds, limits)
+
+
+def _read_predictor(data: bytes, bands: int) -> tuple[residual.Predictor, int]:
+    """Coefficients of a tile, and where the residuals begin."""
+    is_shifted = bool(data) and data[0] >= SHIFTED
+    sizes = _SHIFTED if is_shifted else _SIZES
+    if len(data) < sizes.size:
         raise StreamCorrupt("exact layer is cut", got=len(data))
-    previous, *lengths = _SIZES.unpack_from(data)
-    bands = base.shape[0]
-    if _SIZES.size + sum(lengths) > len(data) or previous >= max(bands, 1):
+    previous, *lengths = sizes.unpack_from(data)
+    previous -= SHIFTED if is_shifted else 0
+    if sizes.size + sum(lengths) > len(data) or previous >= max(bands, 1):
         raise StreamCorrupt("exact layer of the wrong length", got=len(data))
-    parts, at = [], _SIZES.size
+    parts, at = [], sizes.size
     for length in lengths:
         parts.append(data[at : at + length])
         at += length
-    taps = residual.taps(previous)
-    coefficients = decode_table(parts[0], (taps, bands), order=0).T.astype(np.int32)
+    coefficients = decode_table(parts[0], (residual.taps(previous), bands), order=0)
     offsets = (decode_table(parts[1], (1, bands), order=1)[0] << 16) + decode_table(parts[2], (1, bands), order=0)[0]
-    decoder = ChunkDecoder(MixerState.neutral(), data[at:])
-    high = decoder.read(base.shape, level=4)
-    low = decoder.read(base.shape, level=0)
-    residuals = (high.astype(np.int64) << 24) + low
-    predictor = residual.Predictor(np.ascontiguousarray(coefficients), offsets, previous)
-    return residual.decode_residuals(residuals, base, usable, predictor, max_error, limits)
+    shifts = decode_table(parts[3], (1, bands), order=1)[0] if is_shifted else np.zeros(bands, np.int64)
+    if shifts.min(initial=0) < 0 or shifts.max(initial=0) > residual.FRACTION_BITS:
+        raise StreamCorrupt("absurd precision of a predictor", got=shifts.tolist())
+    if np.abs(coefficients << shifts).max(initial=0) > residual.LARGEST_COEFFICIENT:
+        raise StreamCorrupt("absurd coefficients of a predictor", wanted=residual.LARGEST_COEFFICIENT)
+    fixed = np.ascontiguousarray((coefficients << shifts).T.astype(np.int32))
+    return residual.Predictor(fixed, offsets, previous, shifts), at
+
+
+def _coded(residuals: NDArray[np.int64]) -> bytes:
+    high, low = _split(residuals)
+    encoder = ChunkEncoder(MixerState.neutral(), 2 * residuals.size)
+    encoder.code(high, level=4)
+    encoder.code(low, level=0)
+    return encoder.finish()
+
+
+def _read(data: bytes, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    decoder = ChunkDecoder(MixerState.neutral(), data)
+    high = decoder.read((shape[0], shape[1], shape[2]), level=4)
+    low = decoder.read((shape[0], shape[1], shape[2]), level=0)
+    return (high.astype(np.int64) << 24) + low
 
 
 def _split(residuals: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -201,7 +201,7 @@ class StreamReader:
         every = chosen.size == self.plan.shape.bands and bool((chosen == np.arange(chosen.size)).all())
         if level:
             return self._coarse(at, own, level, chosen)
-        if window == own and (every or self.plan.exact_bound is not None):
+        if window == own and (every or self.plan.bounds is not None):
             tile = self._decoded(at)
             values = self._values(tile, np.arange(self.plan.shape.bands))
             self._check_hash(at, values)
@@ -227,9 +227,9 @@ class StreamReader:
         window, sampling = self.plan.windows[at], self.plan.sampling
         reasons = self._reasons(at)
         planes = self._planes(at, window, 0)
-        if self.plan.exact_bound is not None:
+        if self.plan.bounds is not None:
             integers = np.clip(self._spectral.synthesise(planes), *sampling.limits)
-            return DecodedTile(reasons, values=self._exact(at, integers, reasons, self.plan.exact_bound))
+            return DecodedTile(reasons, values=self._exact(at, integers, reasons, self.plan.bounds))
         refined, deepened = (self.stream.has(kind, at) for kind in (container.REFINEMENT, container.DEPTHS))
         if not (refined or deepened):
             return DecodedTile(reasons, planes)
@@ -292,16 +292,17 @@ class StreamReader:
         return header.unpack_mask(self.stream.read(container.MASK, at), shape)
 
     def _exact(
-        self, at: int, integers: NDArray[np.int64], reasons: NDArray[np.uint8] | None, bound: int
+        self, at: int, integers: NDArray[np.int64], reasons: NDArray[np.uint8] | None,
+        bounds: NDArray[np.int64],
     ) -> NDArray[np.generic]:
         sampling, data = self.plan.sampling, self.stream.read(container.RESIDUAL, at)
         every = np.ones(integers.shape, bool)
         if sampling.is_float and self.plan.mode == "lossless":
             base = layers.ordered_bits(sampling.stored(integers).astype(np.float32))
-            bits = layers.decode_exact(data, base, every, bound, layers.FLOAT_LIMITS)
+            bits = layers.decode_exact(data, base, every, bounds, layers.FLOAT_LIMITS)
             return layers.unordered_bits(bits).astype(sampling.dtype)
         usable = every if reasons is None else ~is_void(reasons)
-        exact = layers.decode_exact(data, integers, usable, bound, sampling.limits)
+        exact = layers.decode_exact(data, integers, usable, bounds, sampling.limits)
         return header.put_back(sampling.stored(exact), reasons, self.plan.nodata, is_exact=True)
 
     def _check_hash(self, at: int, values: NDArray[np.generic]) -> None:

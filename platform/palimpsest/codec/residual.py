@@ -3,8 +3,9 @@
 Above the reconstruction of the spatial levels every voxel is predicted from what the decoder already has: the exact
 neighbours before it in its own band, the exact bands before it at the same pixel, and the lossy reconstruction all
 round. The prediction is linear, with coefficients fitted per band by the encoder and sent; the quantised difference is
-what the range coder stores. With ``max_error`` d the difference is quantised with step 2d + 1, so that no voxel is off
-by more than d; d = 0 is lossless.
+what the range coder stores. Where a band may be off by d the difference is quantised with step 2d + 1, so that no
+voxel is off by more than d; d = 0 is lossless. Where the reconstruction is nearly good enough, prediction is not worth
+its coefficients: then the difference from the reconstruction itself is stored, zero for most voxels.
 
 Everything the decoder computes is int64 arithmetic in a fixed order: the same on every machine.
 
@@ -14,6 +15,7 @@ the lossy reconstruction among the regressors; quantisation in the loop as in CC
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ BASE = 5  # reconstruction here, W, E, N, S
 FRACTION_BITS = 14
 LARGEST_COEFFICIENT = (1 << 18) - 1
 FIT_SAMPLES = 60_000
+NOISE = 2.0  # times the variance of a uniform error: what neighbours are off by, and what that does to later ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class Predictor:
         coefficients: ``(band, tap)`` int32 in units of 2^-14; taps in the order of :func:`_gather`.
         offsets: value subtracted from each band before predicting, ``(band,)`` int64.
         previous: how many previous bands take part.
+        shifts: low bits that are zero in all coefficients of a band, ``(band,)`` int64.
     """
 
     coefficients: NDArray[np.int32]
     offsets: NDArray[np.int64]
     previous: int
+    shifts: NDArray[np.int64]
 
 
 def taps(previous: int) -> int:
@@ -53,7 +58,10 @@ def taps(previous: int) -> int:
     return SPATIAL + previous + NEAR_BANDS * SPATIAL + BASE
 
 
-def fit(exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], previous: int) -> Predictor:
+def fit(
+    exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], previous: int,
+    bounds: NDArray[np.int64],
+) -> Predictor:
     """Least-squares coefficients of every band.
 
     Args:
@@ -61,26 +69,45 @@ def fit(exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bo
         base: the lossy reconstruction, the same shape.
         usable: True where a voxel is coded; the others teach nothing.
         previous: how many previous bands take part.
+        bounds: largest absolute error of each band, ``(band,)``: the decoder's neighbours are off by as much.
     """
     bands, rows, cols = exact.shape
     offsets = np.rint(base.reshape(bands, -1).mean(axis=1)).astype(np.int64)
     count = taps(previous)
-    coefficients = np.zeros((bands, count), np.int32)
+    coefficients, shifts = np.zeros((bands, count), np.int32), np.zeros(bands, np.int64)
     stride = max(1, rows * cols // FIT_SAMPLES)
     gathered = np.empty((rows * cols, count), np.int64)
     for band in range(bands):
         _gather_band(exact, base, offsets, band, previous, gathered)
         chosen = np.flatnonzero(usable[band].ravel())[::stride]
         if chosen.size < 2:
-            coefficients[band, -BASE] = 1 << FRACTION_BITS
+            coefficients[band, -BASE], shifts[band] = 1 << FRACTION_BITS, FRACTION_BITS
             continue
         regressors = gathered[chosen].astype(np.float64)
         target = (exact[band].ravel()[chosen] - offsets[band]).astype(np.float64)
-        coefficients[band] = _solve(regressors, target)
-    return Predictor(coefficients, offsets, previous)
+        noise = NOISE * _error_variance(bounds, band, previous)
+        solved = _solve(regressors, target, noise)
+        left = float(((target - regressors @ solved) ** 2).mean()) + float(bounds[band]) ** 2 / 3
+        shifts[band] = _shift(float((regressors**2).mean(axis=0).sum()), left, int(usable[band].sum()))
+        unit = 1 << int(shifts[band])
+        fixed = np.rint(solved * (1 << FRACTION_BITS) / unit).astype(np.int64)
+        most = LARGEST_COEFFICIENT // unit
+        coefficients[band] = np.clip(fixed, -most, most) * unit
+    return Predictor(coefficients, offsets, previous, shifts)
 
 
-def _solve(regressors: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.int32]:
+def _error_variance(bounds: NDArray[np.int64], band: int, previous: int) -> NDArray[np.float64]:
+    """Variance of the quantisation error in each regressor of a band, uniform within the bounds, ``(tap,)``."""
+    variance = ((2.0 * bounds + 1) ** 2 - 1) / 12
+    others = [band - back if band >= back else -1 for back in range(max(NEAR_BANDS, previous) + 1)]
+    each = [0.0 if other < 0 else float(variance[other]) for other in others]
+    spatial = np.repeat(each[: NEAR_BANDS + 1], SPATIAL)
+    return np.concatenate([spatial, each[1 : previous + 1], np.zeros(BASE)])
+
+
+def _solve(
+    regressors: NDArray[np.float64], target: NDArray[np.float64], noise: NDArray[np.float64]
+) -> NDArray[np.float64]:
     # Ridge towards 'the reconstruction is right', in units of each regressor, so that few pixels cannot overfit.
     prior = np.zeros(regressors.shape[1])
     prior[-BASE] = 1.0
@@ -88,16 +115,45 @@ def _solve(regressors: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     scale[scale == 0] = 1.0
     scaled = regressors / scale
     gram = scaled.T @ scaled
-    gram[np.diag_indices_from(gram)] += 1e-7 * len(target) + 1e-3
-    solved = prior + np.linalg.solve(gram, scaled.T @ (target - regressors @ prior)) / scale
-    fixed = np.rint(solved * (1 << FRACTION_BITS))
-    clipped: NDArray[np.int32] = np.clip(fixed, -LARGEST_COEFFICIENT, LARGEST_COEFFICIENT).astype(np.int32)
-    return clipped
+    gram[np.diag_indices_from(gram)] += 1e-7 * len(target) + 1e-3 + len(target) * noise / scale**2
+    solved: NDArray[np.float64] = prior + np.linalg.solve(gram, scaled.T @ (target - regressors @ prior)) / scale
+    return solved
+
+
+def _shift(power: float, left: float, pixels: int) -> int:
+    """Low bits that a band's coefficients can do without.
+
+    Coefficients rounded to a unit u add u^2 / 12 times the regressors' ``power`` to the ``left`` error variance, hence
+    0.72 times their ratio in bits a pixel; each further bit dropped saves about one a coefficient and costs three
+    times that. Where the two meet is best.
+    """
+    ratio = (SPATIAL * (NEAR_BANDS + 1) + BASE) / (2.16 * max(pixels, 1))
+    if not (power > 0 and left > 0):
+        return 0
+    unit = math.sqrt(12 * ratio * left / power) * (1 << FRACTION_BITS)
+    return min(FRACTION_BITS, max(0, math.floor(math.log2(max(unit, 1.0)))))
+
+
+def plain_residuals(
+    exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], bounds: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Quantised differences from the reconstruction itself, ``(band, row, col)``; 0 where not usable."""
+    error = np.where(usable, exact - base, 0)
+    reach = bounds[:, None, None]
+    residuals: NDArray[np.int64] = np.sign(error) * ((np.abs(error) + reach) // (2 * reach + 1))
+    return residuals
+
+
+def plainly_rebuilt(
+    residuals: NDArray[np.int64], base: NDArray[np.int64], bounds: NDArray[np.int64], limits: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Values from the differences of :func:`plain_residuals`, within ``limits``, ``(band, row, col)``."""
+    return np.clip(base + residuals * (2 * bounds[:, None, None] + 1), *limits)
 
 
 def encode_residuals(
     exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], predictor: Predictor,
-    max_error: int, limits: tuple[int, int],
+    bounds: NDArray[np.int64], limits: tuple[int, int],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Quantised prediction errors and what the decoder will reconstruct.
 
@@ -106,7 +162,7 @@ def encode_residuals(
         base: the lossy reconstruction, the same shape.
         usable: True where a voxel is coded.
         predictor: the coefficients.
-        max_error: largest absolute error allowed, stored units; 0 is lossless.
+        bounds: largest absolute error allowed in each band, ``(band,)``; 0 is lossless.
         limits: smallest and largest stored value.
 
     Returns:
@@ -115,7 +171,7 @@ def encode_residuals(
     residuals = np.zeros(exact.shape, np.int64)
     rebuilt = np.zeros(exact.shape, np.int64)
     _run(
-        exact, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, max_error,
+        exact, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, bounds,
         limits[0], limits[1], residuals, rebuilt, True,
     )
     return residuals, rebuilt
@@ -123,12 +179,12 @@ def encode_residuals(
 
 def decode_residuals(
     residuals: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], predictor: Predictor,
-    max_error: int, limits: tuple[int, int],
+    bounds: NDArray[np.int64], limits: tuple[int, int],
 ) -> NDArray[np.int64]:
     """The reconstruction that :func:`encode_residuals` returned, ``(band, row, col)`` int64."""
     rebuilt = np.zeros(base.shape, np.int64)
     _run(
-        base, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, max_error,
+        base, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, bounds,
         limits[0], limits[1], residuals, rebuilt, False,
     )
     return rebuilt
@@ -184,19 +240,20 @@ def _gather_band(x: Cells, base: Cells, offsets: Cells, band: int, previous: int
 
 @numba.njit(
     "void(int64[:,:,::1],int64[:,:,::1],boolean[:,:,::1],int32[:,::1],int64[::1],"
-    "int64,int64,int64,int64,int64[:,:,::1],int64[:,:,::1],boolean)",
+    "int64,int64[::1],int64,int64,int64[:,:,::1],int64[:,:,::1],boolean)",
     cache=True, nogil=True,
 )
 def _run(
     exact: Cells, base: Cells, usable: NDArray[np.bool_], coefficients: NDArray[np.int32], offsets: Cells,
-    previous: int, max_error: int, low: int, high: int, residuals: Cells, rebuilt: Cells, encoding: bool,
+    previous: int, bounds: Cells, low: int, high: int, residuals: Cells, rebuilt: Cells, encoding: bool,
 ) -> None:
     """Predict, quantise (or dequantise) and rebuild, voxel by voxel, bands outermost."""
     bands, rows, cols = base.shape
-    step = 2 * max_error + 1
     half = np.int64(1) << (FRACTION_BITS - 1)
     regressors = np.zeros(coefficients.shape[1], np.int64)
     for band in range(bands):
+        max_error = bounds[band]
+        step = 2 * max_error + 1
         for row in range(rows):
             for col in range(cols):
                 if not usable[band, row, col]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Cube, Window
 
 FLOAT_DIGITS = 22  # binary digits that floating-point values keep below their largest
+LARGEST_BOUND = 1 << 40  # integer units
 VOID = (Reason.NODATA, Reason.NOT_FINITE)
 HOLLOW = (*VOID, Reason.DEAD, Reason.IMPULSE, Reason.SATURATED)
 
@@ -50,6 +51,11 @@ class Sampling:
         info = np.iinfo(self.dtype)
         return int(info.min), int(info.max)
 
+    def bounds(self, asked: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Error bounds in integer units, ``(band,)``: half a unit is lost where values were rounded to integers."""
+        lost = 0.5 if self.is_float else 0.0
+        return np.clip(np.floor(asked / self.quantum - lost), 0, LARGEST_BOUND).astype(np.int64)
+
     def integers(self, values: NDArray[np.generic]) -> NDArray[np.int64]:
         """Stored values as integers; what is not finite becomes zero."""
         if not self.is_float:
@@ -65,12 +71,19 @@ class Sampling:
         return (limited.astype(np.float64) * self.quantum).astype(self.dtype)
 
 
-def sampling_of(cube: Cube, largest: float, max_error: float | None) -> Sampling:
-    """The sampling of a cube whose largest usable magnitude is ``largest``; finer than any bound asked for."""
+def sampling_of(cube: Cube, largest: float, bounds: NDArray[np.float64]) -> Sampling:
+    """The sampling of a cube whose largest usable magnitude is ``largest``; finer than any bound asked for.
+
+    Args:
+        cube: the cube.
+        largest: magnitude; 0 where there is none.
+        bounds: largest error of each band, stored units, ``(band,)``; zeros where none is asked for.
+    """
     if cube.is_integer:
         return Sampling(cube.data.dtype.name, 1.0)
     quantum = 2.0 ** (math.floor(math.log2(largest)) - FLOAT_DIGITS) if largest > 0 else 1.0
-    if max_error is not None and max_error > 0:
+    max_error = float(bounds.min())
+    if max_error > 0:
         # Up to half a quantum of the bound is lost in rounding: a 64th of it where values leave room for that.
         coarse, fine = (2.0 ** math.floor(math.log2(max_error / share)) for share in (4, 64))
         quantum = min(coarse, max(fine, quantum))

@@ -43,7 +43,7 @@ LARGEST_HEAD = 1 << 24
 WHOLE = -1  # 'tile' of sections that belong to the whole cube
 
 # Kinds of sections.
-BANDS, SPECTRAL, MASK, GAINS, LEVEL0, RESIDUAL, REFINEMENT, LABELS, RAW = 0, 1, 2, 3, 4, 40, 41, 42, 43
+BANDS, SPECTRAL, MASK, GAINS, LEVEL0, RESIDUAL, REFINEMENT, LABELS, WORST = 0, 1, 2, 3, 4, 40, 41, 42, 43
 BUMPS, DEPTHS = 44, 45
 
 # Deflating with a preset dictionary: keys and common values cost next to nothing. Part of the format: never edit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the .plm stream to write")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--bpppc", type=float, help=f"bits per pixel per channel (default {DEFAULT_BPPPC})")
-    mode.add_argument("--max-error", type=float, help="largest absolute error, stored units")
+    mode.add_argument(
+        "--max-error", metavar="E",
+        help="largest absolute error, stored units: a number, one for each band with commas, or a text file of them",
+    )
     mode.add_argument("--lossless", action="store_true", help="every bit comes back")
     parser.add_argument(
         "--keep", action="append", metavar="WHAT",
@@ -81,9 +85,24 @@ def _settings(options: argparse.Namespace) -> EncodeSettings:
     mode: Mode = "lossless" if options.lossless else "bound" if options.max_error is not None else "rate"
     bpppc = options.bpppc if options.bpppc is not None or keep else DEFAULT_BPPPC
     return EncodeSettings(
-        mode=mode, bpppc=bpppc, max_error=options.max_error, strength=options.strength, effort=options.effort,
+        mode=mode, bpppc=bpppc, max_error=_bounds(options.max_error), strength=options.strength, effort=options.effort,
         keep_labels=labels, keep_depths=depths, workers=max(0, options.workers),
     )
+
+
+def _bounds(text: str | None) -> float | tuple[float, ...] | None:
+    """Error bounds from the command line: one, or one a band."""
+    if text is None:
+        return None
+    words = text
+    try:
+        if re.search(r"[^-+0-9.,eE\s]", text):
+            words = Path(text).read_text(encoding="utf-8")
+        numbers = tuple(float(word) for word in re.split(r"[,\s]+", words.strip()))
+    except (OSError, ValueError) as error:
+        wanted = "a number, numbers with commas, or a text file of numbers"
+        raise UsageError("not an error bound", got=repr(text), wanted=wanted) from error
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _knowledge(

@@ -1,0 +1,123 @@
+"""The bound and lossless modes: a reconstruction, and the exact layer that brings it within its bounds.
+
+How good the reconstruction should be is a matter of the bound: where voxels may be far off, a reconstruction that is
+hardly ever further off needs few corrections; where every unit counts, the exact layer predicts better from exact
+neighbours than any reconstruction does. So the quantiser step is searched in multiples of the bound.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.codec import header, spectral
+from palimpsest.codec.layers import Exactness
+from palimpsest.codec.weighing import BandWeights
+from palimpsest.cubes.window import Window
+from palimpsest.errors import PromiseBroken, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.codec.contract import EncodeSettings
+    from palimpsest.codec.encoded import Encoding
+    from palimpsest.codec.encoder import Encoder
+    from palimpsest.codec.sampling import Sampling
+
+BASE_BPPPC = 0.05  # of the reconstruction below a lossless layer: measured best on four scenes among 0 to 0.5
+PATCH, PATCHES = 128, 2  # side in pixels and number of the pieces that the step is searched on
+FIRST, RATIO = 2.83, math.sqrt(2)  # steps over the bound: the first tried, and from one to the next
+LARGEST = 64.0  # of these multiples
+PREDICTED_FROM = 4.0  # below it the reconstruction is too good for prediction to pay
+
+
+def asked_bounds(settings: EncodeSettings, bands: int) -> NDArray[np.float64]:
+    """Largest absolute error of each band, stored units, ``(band,)``; zeros where nothing may be off.
+
+    Raises:
+        UsageError: another number of bounds than bands, or one that is negative or no number.
+    """
+    if settings.mode != "bound" or settings.max_error is None:
+        return np.zeros(bands)
+    asked = np.atleast_1d(np.asarray(settings.max_error, np.float64))
+    if asked.size not in (1, bands):
+        raise UsageError("one error bound, or one for each band", got=asked.size, wanted=f"1 or {bands}")
+    if not ((asked >= 0) & np.isfinite(asked)).all():
+        raise UsageError("an error bound must be zero or more", got=settings.max_error, wanted="stored units")
+    return np.broadcast_to(asked, bands).astype(np.float64)
+
+
+def exactly(encoder: Encoder) -> Encoding:
+    """A cube within its bounds, each voxel checked.
+
+    Raises:
+        PromiseBroken: one was not.
+    """
+    bounds = encoder.sampling.bounds(encoder.bounds)
+    step, is_plain = encoder.step_near(BASE_BPPPC), False
+    if bounds.any() and encoder.statistics.count:
+        step, is_plain = _cheapest(encoder, bounds, step)
+    encoding = encoder.encode(step, exact=Exactness(bounds, is_plain))
+    worst = np.max([tile.settled.worst for tile in encoding.tiles if tile.settled is not None], axis=0)
+    if (worst > encoder.bounds).any():
+        band = int(np.argmax(worst - encoder.bounds))
+        where, wanted = f"{encoder.cube.name}, band {band}", encoder.bounds[band]
+        raise PromiseBroken("the bound cannot be kept", where=where, got=worst[band], wanted=wanted)
+    return encoding
+
+
+def weights_within(bounds: NDArray[np.float64], sampling: Sampling) -> BandWeights:
+    """Weights of the reconstruction's errors where bands have bounds of their own: the smaller one, the heavier."""
+    weights = 1 / (sampling.bounds(bounds) + 0.5)
+    return BandWeights(weights / np.sqrt((weights**2).mean()), np.zeros(len(bounds)))
+
+
+def _cheapest(encoder: Encoder, bounds: NDArray[np.int64], coarsest: float) -> tuple[float, bool]:
+    """The step with the fewest bytes on some patches, and whether the exact layer does without prediction."""
+    weighed = (bounds + 0.5) * encoder.weights.asked
+    unit = float(np.exp(np.log(weighed).mean()))
+    patches = _patches(encoder)
+    sizes: dict[tuple[float, bool], float] = {}
+
+    def size(multiple: float, *, is_plain: bool) -> float:
+        key = (multiple, is_plain)
+        if key not in sizes:
+            sizes[key] = _size(encoder, patches, multiple * unit, Exactness(bounds, is_plain))
+        return sizes[key]
+
+    best = FIRST
+    for ratio in (RATIO, 1 / RATIO):
+        while best * ratio <= LARGEST and size(best * ratio, is_plain=True) < size(best, is_plain=True):
+            best *= ratio
+    if best >= PREDICTED_FROM:
+        predicted = best
+        while predicted * RATIO**2 <= LARGEST and size(predicted * RATIO**2, is_plain=False) < size(
+            predicted, is_plain=False
+        ):
+            predicted *= RATIO**2
+        size(coarsest / unit, is_plain=False)
+    (multiple, is_plain), _ = min(sizes.items(), key=lambda item: item[1])
+    return multiple * unit, is_plain
+
+
+def _patches(encoder: Encoder) -> list[Window]:
+    """Some pieces of tiles spread over the cube."""
+    count = min(PATCHES, len(encoder.windows))
+    found = []
+    for n in range(count):
+        own = encoder.windows[(2 * n + 1) * len(encoder.windows) // (2 * count)]
+        row, col = own.row0 + max(0, own.rows - PATCH) // 2, own.col0 + max(0, own.cols - PATCH) // 2
+        found.append(Window(row, min(row + PATCH, own.row1), col, min(col + PATCH, own.col1)))
+    return found
+
+
+def _size(encoder: Encoder, patches: list[Window], step: float, exact: Exactness) -> float:
+    """Bytes of the whole stream, from those of the patches."""
+    level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
+    coded = tuple(encoder.each(lambda window: encoder.exact_tile(window, level, exact), patches))
+    own = sum(header.tile_bytes(tile) for tile in coded)
+    pixels = sum(window.rows * window.cols for window in patches)
+    _, rows, cols = encoder.cube.shape
+    return len(encoder.packed(level, coded).data) - own + own * rows * cols / pixels
