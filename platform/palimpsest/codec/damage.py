@@ -45,6 +45,8 @@ def finest_whole_level(stream: container.Stream) -> int | None:
         plan = header.checked_plan(stream)
         header.read_bands(stream, plan.shape.bands)
         header.read_spectral(stream, plan.shape.bands)
+        if stream.has(container.CUBE_STATE):
+            stream.read(container.CUBE_STATE)
     except (StreamCorrupt, *NO_ENCODER):
         return None
     worst = 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from palimpsest.atomic import write_bytes
-from palimpsest.codec import bound_target, header, layers, rate, rate_target, rdoq, spectral, worst
+from palimpsest.codec import bound_target, cube_state, header, layers, rate, rate_target, rdoq, spectral, worst
 from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import LabelJudge
+    from palimpsest.codec.cube_state import Learnt
     from palimpsest.codec.label_loop import Kept
     from palimpsest.cubes import Cube, ImportanceMap
 
@@ -78,6 +79,7 @@ class Encoder:
         self.model = load_model(settings.model, settings.trained_levels)
         levels = level_count(min(rows, self.side), min(cols, self.side))
         self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
+        self.opening = b""  # the section that tells where all tiles start, where that is not the shipped state
         self.bounds = bound_target.asked_bounds(settings, bands)
         self.sampling = sampling_of(cube, _largest(cube, self._strips()), self.bounds)
         self.statistics = spectral.gather(self._spectra(), bands)
@@ -187,11 +189,22 @@ class Encoder:
             return tile
         return replace(tile, decoded=UNKNOWN, settled=self.settle(tile))
 
-    def coded(self, window: Window, level: spectral.SpectralLevel) -> tuple[EncodedTile, NDArray[np.int32]]:
-        """A tile's spatial levels, and the component planes that the decoder will rebuild."""
+    def start_from(self, lessons: Sequence[Learnt], most: int) -> bool:
+        """Let every tile start from what some of them have learnt, if that can be told in ``most`` bytes."""
+        opening = cube_state.packed(lessons, self.model.state)
+        if len(opening) > most:
+            return False
+        self.opening = opening
+        self.coder = self.coder.starting(cube_state.started(self.model.state, opening))
+        return True
+
+    def coded(
+        self, window: Window, level: spectral.SpectralLevel, learnt: list[Learnt] | None = None
+    ) -> tuple[EncodedTile, NDArray[np.int32]]:
+        """A tile's spatial levels and the planes that the decoder will rebuild; ``learnt`` gets what it taught."""
         planes, empty = self.planes(window, level)
         gains = None if self.importance is None else gain_steps(self.importance, window)
-        code, rebuilt = self.coder.encode(smooth_over(planes, empty), level.fraction_bits, gains)
+        code, rebuilt = self.coder.encode(smooth_over(planes, empty), level.fraction_bits, gains, learnt)
         mask = header.pack_mask(voxel_reasons(self.cube, window))
         return EncodedTile(window, code, mask, gains, UNKNOWN), rebuilt
 
@@ -252,10 +265,13 @@ class Encoder:
         hashes = [self._digest(tile) for tile in coded]
         head = header.build_head(self.cube, self.settings, self.sampling, level, self.model, self.side, self.importance)
         extra = [(kind, container.WHOLE, data) for kind, data in sections]
+        if self.opening:
+            head["version"] = container.LATEST_VERSION
         if certificate is not None:
             head["certificate"] = dict(certificate)
         extra += self._worst(coded)
-        return Encoding(level, coded, pack(head, header.build_sections(self.cube, level, coded, extra), hashes))
+        found = header.build_sections(self.cube, level, coded, extra, self.opening)
+        return Encoding(level, coded, pack(head, found, hashes))
 
     def _worst(self, coded: tuple[EncodedTile, ...]) -> list[tuple[int, int, bytes]]:
         """The section of worst errors: always under a bound, else where it is next to nothing of the stream."""

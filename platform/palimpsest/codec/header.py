@@ -120,7 +120,8 @@ def _number(value: float | None) -> float | str | None:
 
 
 def build_sections(
-    cube: Cube, level: SpectralLevel, coded: Sequence[EncodedTile], extra: Sequence[tuple[int, int, bytes]] = ()
+    cube: Cube, level: SpectralLevel, coded: Sequence[EncodedTile], extra: Sequence[tuple[int, int, bytes]] = (),
+    opening: bytes = b"",
 ) -> list[tuple[int, int, bytes]]:
     """All sections in file order: the whole cube's, each tile's side information, levels coarse to fine, the rest."""
     sections = [
@@ -128,6 +129,8 @@ def build_sections(
         (container.SPECTRAL, container.WHOLE, _pack_spectral(level)),
         *(section for section in extra if section[0] == container.WORST),
     ]
+    if opening:
+        sections.append((container.CUBE_STATE, container.WHOLE, opening))
     for at, tile in enumerate(coded):
         if tile.mask:
             sections.append((container.MASK, at, tile.mask))

@@ -13,7 +13,8 @@ from palimpsest.codec.texture import USUAL, Texture, energies
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest.codec.encoded import Encoding
+    from palimpsest.codec.cube_state import Learnt
+    from palimpsest.codec.encoded import EncodedTile, Encoding
     from palimpsest.codec.encoder import Encoder
     from palimpsest.cubes import Window
 
@@ -23,6 +24,9 @@ SAMPLED_TRIES = 4  # of the sample, at most
 TRUSTED_OFF = 0.07  # a sample whose rate is within e to this of the one wanted leads to the step
 LIKELY = 0.6  # of the step by theory, which is mostly too coarse
 ACCEPTED = 0.018  # how far a whole cube's rate may be off before it is coded once more
+FEWEST_PUPILS = 5  # tiles, from which on it is told what they have in common
+LESSONS_WORTH = 0.987  # what a sample's bytes become once its tiles start from what they have learnt
+SMALLEST_SHARE = 200  # of a stream, that telling it may take: one part in so many
 FULL_ENCODINGS = 3  # of the whole cube, at most, where the sample was off
 
 
@@ -34,6 +38,7 @@ def at_rate(encoder: Encoder, bpppc: float, tolerance: float = rate.TOLERANCE) -
     """
     voxels = encoder.cube.shape.voxels
     if not _samples_tiles(encoder):
+        _teach(encoder, bpppc)
         return encoder.encode(_searched(encoder, _first_step(encoder, bpppc), bpppc, tolerance))
     step, texture = _sampled_step(encoder, bpppc)
     best: tuple[float, Encoding] | None = None
@@ -49,6 +54,24 @@ def at_rate(encoder: Encoder, bpppc: float, tolerance: float = rate.TOLERANCE) -
         wanted = max(bpppc * voxels / 8 - (size - tiles), 0.02 * tiles)
         step = texture.step_for(float(texture.bits(step).sum()) * wanted / tiles)
     return encoder.encode(_searched(encoder, step, bpppc, tolerance))  # tiles too unlike each other for a sample
+
+
+def _teach(encoder: Encoder, bpppc: float) -> None:
+    """Let the tiles of a cube of some start from what half of them learn at a likely step."""
+    if len(encoder.windows) < FEWEST_PUPILS:
+        return
+    level = spectral.fit(encoder.statistics, *encoder.weights.at(_first_step(encoder, bpppc) * LIKELY))
+    lessons: list[Learnt] = []
+    for _, learnt in encoder.each(lambda window: _taught(encoder, window, level), encoder.windows[::2]):
+        lessons += learnt
+    encoder.start_from(lessons, round(encoder.cube.shape.voxels * bpppc / 8) // SMALLEST_SHARE)
+
+
+def _taught(
+    encoder: Encoder, window: Window, level: spectral.SpectralLevel
+) -> tuple[EncodedTile, list[Learnt]]:
+    learnt: list[Learnt] = []
+    return encoder.coded(window, level, learnt)[0], learnt
 
 
 def _searched(encoder: Encoder, start: float, bpppc: float, tolerance: float) -> float:
@@ -114,13 +137,18 @@ def _by_sample(encoder: Encoder, step: float, texture: Texture) -> tuple[rate.Es
     every = len(encoder.windows) // count
     # Not a multiple of the tiles in a row, or all would lie in the same columns.
     chosen = [n * len(encoder.windows) // count + n % every for n in range(count)]
-    coded = tuple(encoder.each(lambda at: encoder.coded(encoder.windows[at], level)[0], chosen))
+    taught = list(encoder.each(lambda at: _taught(encoder, encoder.windows[at], level), chosen))
+    coded = tuple(tile for tile, _ in taught)
     found, own = len(encoder.packed(level, coded).data), sum(header.tile_bytes(tile) for tile in coded)
     bits = texture.bits(step)
     share = bits[chosen].sum() / bits.sum()
     if not share > 0:  # nothing but constant tiles
         share = texture.pixels[chosen].sum() / texture.pixels.sum()
-    return rate.Estimate(step, round(found - own + own / share)), float(bits[chosen].sum() / (8 * own))
+    size = round(found - own + own / share)
+    is_first = not encoder.opening
+    if encoder.start_from([each for _, one in taught for each in one], size // SMALLEST_SHARE) and is_first:
+        size, own = round(LESSONS_WORTH * size), LESSONS_WORTH * own
+    return rate.Estimate(step, size), float(bits[chosen].sum() / (8 * own))
 
 
 def _texture(encoder: Encoder, step: float) -> Texture:

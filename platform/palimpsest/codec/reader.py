@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import depths, header, layers, refinement
+from palimpsest.codec import cube_state, depths, header, layers, refinement
 from palimpsest.codec import stream as container
 from palimpsest.codec.damage import refusing
 from palimpsest.codec.decoded import DecodedTile
@@ -56,7 +56,10 @@ class StreamReader:
         head = stream.head
         levels = [int(n) for n in head.get("trained_levels", ())]
         model = model_by_hash(str(head.get("model", "")), levels, int(head["version"]))
-        self._coder = TileCoder(model.transform, model.state, self.plan.levels)
+        state = model.state
+        if stream.has(container.CUBE_STATE):
+            state = cube_state.started(state, stream.read(container.CUBE_STATE))
+        self._coder = TileCoder(model.transform, state, self.plan.levels)
         self._label_map: tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int64]] | None = None
         self._bump_table: tuple[depths.Bumps, NDArray[np.int64]] | None = None
         self._cache: OrderedDict[int, DecodedTile] = OrderedDict()

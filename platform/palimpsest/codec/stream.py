@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"\x89PLM\r\n\x01\n"
 FIRST_VERSION, VERSION = 1, 2  # the first one's spatial levels were coded without guess and foresight
+LATEST_VERSION = 3  # streams that hold what readers of the second one do not know; others keep saying 2
 FIXED = struct.Struct("<8sIII")
 ROW = struct.Struct("<BiII")  # kind, tile, length, CRC-32
 COLUMNS = 1 << 31  # added to the number of sections: the index is columns, not rows
@@ -44,7 +45,7 @@ WHOLE = -1  # 'tile' of sections that belong to the whole cube
 
 # Kinds of sections.
 BANDS, SPECTRAL, MASK, GAINS, LEVEL0, RESIDUAL, REFINEMENT, LABELS, WORST = 0, 1, 2, 3, 4, 40, 41, 42, 43
-BUMPS, DEPTHS = 44, 45
+BUMPS, DEPTHS, CUBE_STATE = 44, 45, 46
 
 # Deflating with a preset dictionary: keys and common values cost next to nothing. Part of the format: never edit.
 # What is put in front changes nothing for streams that were made without it: distances count from the end.
@@ -213,9 +214,10 @@ def _parsed_head(data: bytes, path: Path) -> dict[str, Any]:
         head = json.loads(text)
     except (zlib.error, ValueError, RecursionError) as error:
         raise StreamCorrupt("head cannot be read", where=path, got=error) from error
-    if not isinstance(head, dict) or head.get("version") not in (FIRST_VERSION, VERSION):
+    if not isinstance(head, dict) or head.get("version") not in (FIRST_VERSION, VERSION, LATEST_VERSION):
         got = head.get("version") if isinstance(head, dict) else type(head).__name__
-        raise StreamCorrupt("stream of another version", where=path, got=got, wanted=f"{FIRST_VERSION} or {VERSION}")
+        wanted = f"{FIRST_VERSION} to {LATEST_VERSION}"
+        raise StreamCorrupt("stream of another version", where=path, got=got, wanted=wanted)
     return head
 
 

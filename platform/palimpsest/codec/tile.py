@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import rdoq
+from palimpsest.codec.cube_state import Learnt
 from palimpsest.codec.planes import SIDE_LEVEL, ChunkDecoder, ChunkEncoder
 from palimpsest.codec.quantiser import Pull, block_gains, dequantise, quantise, unit_step
 from palimpsest.codec.spatial import checked
@@ -91,9 +92,16 @@ class TileCoder:
         self._constant: dict[int, float] = {}
 
     def encode(
-        self, planes: Stack, fraction_bits: int, gains: NDArray[np.uint8] | None
+        self, planes: Stack, fraction_bits: int, gains: NDArray[np.uint8] | None, learnt: list[Learnt] | None = None
     ) -> tuple[TileCode, Stack]:
-        """Code ``(component, row, col)`` planes; also what the decoder will rebuild of them."""
+        """Code ``(component, row, col)`` planes; also what the decoder will rebuild of them.
+
+        Args:
+            planes: the samples.
+            fraction_bits: of them.
+            gains: of blocks, or None.
+            learnt: gets what the coder knows at the end of the tile.
+        """
         components, rows, cols = planes.shape
         levels = self._levels
         spread = self._transform.synthesis_gains(levels)
@@ -129,6 +137,8 @@ class TileCoder:
             parents = [part[0] for part in coded]
         rebuilt = self._transform.synthesise_stack(coarse_back, back[::-1])
         assert rebuilt.shape == (components, rows, cols)
+        if learnt is not None:
+            learnt.append(Learnt.of(state, components))
         return TileCode(tuple(chunks), tuple(pulls)), rebuilt
 
     def decode(
@@ -172,6 +182,10 @@ class TileCoder:
         )
         details = [*missing, *back[::-1]]
         return self._transform.synthesise_stack(coarse, details, down_to_level)  # type: ignore[arg-type] # as above
+
+    def starting(self, initial: MixerState) -> TileCoder:
+        """The same coder with another state at the start of every tile."""
+        return TileCoder(self._transform, initial, self._levels, passes=self._passes)
 
     def constant_gain(self, level: int) -> float:
         """What ``level`` levels of analysis make of a constant plane, relative to it."""
