@@ -85,6 +85,16 @@ def test_opaque_windows_and_experts_priorities_count(scene, knowledge):
     assert ratio[:, wanted].mean() > 2 * ratio[:, ~wanted].mean()
 
 
+def test_the_metric_is_positive_and_knows_directions_that_cost_nothing(scene, knowledge):
+    found = importance_map(scene, knowledge, 0.5)
+    values = np.linalg.eigvalsh(found.metric)
+    assert values.min() > 0
+    assert np.isclose(np.trace(found.metric), scene.bands.count)
+    assert values[-1] > 2 * np.diag(found.metric).max(), "features are shapes, not bands"
+    assert (np.diag(found.metric) > 0.99 * found.floor).all()
+    assert importance_map(scene, knowledge, 0.0).metric is None
+
+
 def test_nodata_and_single_pixels_have_positive_finite_weights(scene, knowledge):
     data = scene.data.copy()
     data[:, 0, 0] = -9999
@@ -142,7 +152,7 @@ def test_gradients_foretell_what_a_small_change_does_to_a_decision(scene, knowle
     told = (decision_gradients(how.rules, spectra, measured, decision, flip)[rows] * step[rows]).sum(axis=1)
     assert np.corrcoef(moved, told)[0, 1] > 0.999
     named = np.flatnonzero(decision.winner >= 0)
-    depths = [np.log(np.stack([one.depth for one in d.candidates])[decision.winner[named], named])
+    depths = [np.log(np.stack([one.fit_depth for one in d.candidates])[decision.winner[named], named])
               for d in (decision, after)]
     told = (depth_gradients(how.rules, spectra, measured, decision.winner)[named] * step[named]).sum(axis=1)
     assert np.corrcoef(depths[1] - depths[0], told)[0, 1] > 0.999

@@ -114,8 +114,7 @@ def step_near(encoder: Encoder, bpppc: float) -> float:
 def _first_step(encoder: Encoder, bpppc: float) -> float:
     if encoder.statistics.count == 0:
         return 1.0
-    asked = encoder.weights.asked
-    return rate.first_step(encoder.statistics.covariance * np.outer(asked, asked), bpppc)
+    return rate.first_step(encoder.weights.weighed(encoder.statistics.covariance), bpppc)
 
 
 def _estimated(encoder: Encoder, step: float) -> rate.Estimate:

@@ -26,6 +26,9 @@ BASIS_SHARE = 0.04
 MEAN_SHARE = 64  # of a step, the least that a mean is told to
 FRACTION_BITS = 6  # of a component sample, in units of the quantiser step, where int32 allows
 LARGEST_COMPONENT = 1 << 25
+WORTH = 1.5  # of the distortion, the variance from which a component under a metric is sent
+_SMALLEST_COST = 1e-9
+_ENTRY_BITS = 25  # of a basis number
 _GUARD_BITS = 12
 _MULTIPLIER_BITS = 20
 _BLOCK = 4096  # pixels whose sums are held at a time
@@ -173,31 +176,51 @@ def fit(
 ) -> SpectralLevel:
     """The spectral level for a quantiser step.
 
+    A metric is more than a weight a band: components are the eigenvectors of the covariance under it, so that one step
+    is finer along the directions that cost. The decoder needs to know no more than the basis that comes of it.
+
     Args:
         statistics: of the usable spectra.
-        weights: what an error in a band weighs, ``(band,)``, mean square 1.
+        weights: what an error in a band weighs, ``(band,)``, mean square 1; or a metric, what errors along the spectrum
+            cost together, ``(band, band)``, symmetric, mean of the diagonal 1.
         step: quantiser step in weighted units.
         keep_all: keep every component, however weak.
     """
     bands = len(weights)
-    fixed_weights = np.clip(np.rint(weights * WEIGHT_UNIT), 1, 1 << 15).astype(np.int64)
+    by_band = weights if weights.ndim == 1 else np.sqrt(np.maximum(np.diag(weights), 0))
+    fixed_weights = np.clip(np.rint(by_band * WEIGHT_UNIT), 1, 1 << 15).astype(np.int64)
     scale = fixed_weights / WEIGHT_UNIT
-    values, vectors = np.linalg.eigh(statistics.covariance * np.outer(scale, scale))
+    if weights.ndim == 1:
+        worth, reach = 1.0, float(scale.max())
+        weighed = statistics.covariance * np.outer(scale, scale)
+    else:
+        costs, along = np.linalg.eigh(weights)
+        costs = np.sqrt(np.maximum(costs, _SMALLEST_COST))
+        root, back = (along * costs) @ along.T, (along / costs) @ along.T
+        worth, reach = WORTH, float(costs[-1])
+        weighed = root @ statistics.covariance @ root
+    values, vectors = np.linalg.eigh(weighed)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     distortion = step * step / 12
-    kept = bands if keep_all else int((values > distortion).sum())
+    kept = bands if keep_all else int((values > worth * distortion).sum())
     kept = min(max(kept, 1), bands)
     wanted = np.sqrt(12 * BASIS_SHARE * distortion / (bands * np.maximum(values[:kept], distortion)))
-    shifts = np.clip(np.rint(-np.log2(wanted)), 2, 24).astype(np.int64)
-    basis = np.rint(vectors[:, :kept] * np.exp2(shifts.astype(np.float64))).astype(np.int64)
-    largest = max(1.0, statistics.largest * float(scale.max()) * math.sqrt(bands))
-    room = math.floor(math.log2(LARGEST_COMPONENT * step / largest))
+    # In weighted bands a plain basis is orthonormal; one under a metric is not, and its entries may be larger than 1.
+    exact = vectors[:, :kept] if weights.ndim == 1 else scale[:, None] * (back @ vectors[:, :kept])
+    room = _ENTRY_BITS - np.ceil(np.log2(np.maximum(np.abs(exact).max(axis=0), 1.0)))
+    shifts = np.clip(np.rint(-np.log2(wanted)), 2, np.minimum(24, room)).astype(np.int64)
+    basis = np.rint(exact * np.exp2(shifts.astype(np.float64))).astype(np.int64)
+    largest = max(1.0, statistics.largest * reach * math.sqrt(bands))
+    fraction = math.floor(math.log2(LARGEST_COMPONENT * step / largest))
     # No finer than matters: what the mean is off by adds 1/4096 to the distortion at most.
     unit = 2.0 ** max(0, math.floor(math.log2(step / (MEAN_SHARE * float(scale.max())))))
-    return SpectralLevel(
+    level = SpectralLevel(
         (np.rint(statistics.mean / unit) * unit).astype(np.int64), fixed_weights, basis, shifts, step,
-        min(FRACTION_BITS, max(0, room)),
+        min(FRACTION_BITS, max(0, fraction)),
     )
+    if weights.ndim == 2:  # the components of least cost, not of least squares
+        level.inverse.append(np.linalg.pinv(root @ (level.decoded_basis() / scale[:, None])) @ (root / scale))
+    return level
 
 
 def _exact_product(basis: NDArray[np.int64], planes: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
-"""An importance map as the codec uses it: one weight a band for the spectral level, one gain a block for the rest.
+"""An importance map as the codec uses it: a metric along the spectrum for level 0, one gain a block for the rest.
 
-What hangs on a band is no reason to keep its noise: a weight stops where the error that it asks for would be finer than
-that, and the bits go to the other bands.
+What hangs on a direction along the spectrum is no reason to keep its noise: where something hangs on it, a weight stops
+where the error that it asks for would be finer than the noise, and the bits go to the other directions. What nothing
+hangs on may keep its noise: there it does no harm.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
     Block = tuple[NDArray[np.int64], NDArray[np.bool_]]
 
-NOISE_KEPT = 1.0  # of a band's noise, the least error that importance may ask for
-HOLD = 0.9  # power: below 1, so that a finer step is felt everywhere in the end and every rate can be reached
+NOISE_KEPT = 0.9  # of a direction's noise, the least error that importance may ask for
+HOLD = 0.95  # power: below 1, so that a finer step is felt everywhere in the end and every rate can be reached
+HELD = 1e5  # times finer in the square, from where on nothing is held: what nothing hangs on has long taken its share
+HANGS = 2.3  # times the weight of what nothing hangs on, from where on something does
+LEAST_NOISE = 1e-3  # of the largest noise of a band, where it is not certain that there is any
 FEWEST_PIXELS = 5  # a band, to tell noise from what is merely rare
-MOST_ALIKE = 0.08  # correlation of neighbours in what the other bands leave, from which it is no noise at all
+LEAST_ALIKE, MOST_ALIKE = 0.05, 0.08  # correlation of neighbours in what other bands leave: all noise, none at all
 NOISE_SIDE, NOISE_BLOCKS = 48, 16  # pixels aside, and about how many windows of them
 _RIDGE = 1e-10
 
@@ -42,14 +46,16 @@ def band_weights(importance: ImportanceMap) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class BandWeights:
-    """What an error in a band weighs, and where its own noise begins.
+    """What an error along the spectrum weighs, and where the bands' own noise begins.
 
     Args:
-        asked: weights by importance alone, ``(band,)``, mean square 1.
+        asked: metric by importance alone, ``(band, band)``, mean of the diagonal 1; None where all bands weigh alike.
+        floor: of its diagonal, what nothing hangs on, ``(band,)``.
         noise: standard deviation of each band's noise, integer units, ``(band,)``; 0 where none is certain.
     """
 
-    asked: NDArray[np.float64]
+    asked: NDArray[np.float64] | None
+    floor: NDArray[np.float64]
     noise: NDArray[np.float64]
 
     @classmethod
@@ -59,25 +65,55 @@ class BandWeights:
         """Of a map, None being uniform; ``blocks`` are looked at only where something is weighed."""
         bands = len(statistics.mean)
         if importance is None:
-            return cls(np.ones(bands), np.zeros(bands))
-        return cls(band_weights(importance), band_noise(statistics, blocks))
+            return cls(None, np.ones(bands), np.zeros(bands))
+        noise = band_noise(statistics, blocks)
+        if importance.metric is not None and importance.floor is not None:
+            return cls(importance.metric, importance.floor, noise)
+        square = band_weights(importance) ** 2
+        return cls(np.diag(square), np.full(bands, square.min()), noise)
+
+    @classmethod
+    def by_size(cls, sizes: NDArray[np.float64]) -> BandWeights:
+        """Where a band's errors may be of a size of their own, ``(band,)``: the smaller, the heavier."""
+        square = 1 / sizes**2
+        floor = square / square.mean()
+        return cls(np.diag(floor), floor, np.zeros(len(sizes)))
+
+    def weighed(self, covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A covariance as it is after weighing by importance alone, ``(band, band)``."""
+        if self.asked is None:
+            return covariance
+        values, vectors = np.linalg.eigh(self.asked)
+        root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+        return np.asarray(root @ covariance @ root)
 
     def at(self, step: float) -> tuple[NDArray[np.float64], float]:
-        """Weights that ask for hardly finer an error than a band's noise.
+        """Weights that ask for hardly finer an error than the noise of what something hangs on.
 
         Args:
-            step: of the quantiser, weighted units; its error is uniform, so a band's is ``step / sqrt(12) / weight``.
+            step: of the quantiser, weighted units; its error is uniform, so a direction's of weight 1 is
+                ``step / sqrt(12)``.
 
         Returns:
-            Weights, ``(band,)``, and the step; both times one factor, so that small weights are sent well.
+            Weights, ``(band,)``, or a metric, ``(band, band)``; and the step. Both come times one factor, so that small
+            weights are sent well.
         """
-        with np.errstate(divide="ignore"):
-            reached = step / (np.sqrt(12) * NOISE_KEPT * self.noise) / self.asked
-        if (reached >= 1).all():
+        if self.asked is None:
+            return np.ones(len(self.noise)), step
+        if not self.noise.any():
             return self.asked, step
-        held = self.asked * np.minimum(reached, 1.0) ** HOLD
-        factor = 1 / float(np.sqrt((held**2).mean()))
-        return held * factor, step * factor
+        noise = np.maximum(self.noise, LEAST_NOISE * self.noise.max())
+        whitened, vectors = np.linalg.eigh(self.asked * np.outer(noise, noise))
+        even = (self.floor * noise**2) @ vectors**2
+        limit = step**2 / (12 * NOISE_KEPT**2)
+        finer = whitened / limit
+        hold = (whitened > HANGS * even) & (finer > 1)
+        if not hold.any():
+            return self.asked, step
+        slow = np.where(finer < HELD, np.maximum(finer, 1.0) ** (1 - HOLD), HELD ** (1 - HOLD) * finer / HELD)
+        held = (vectors * np.where(hold, limit * slow, whitened)) @ vectors.T / np.outer(noise, noise)
+        factor = len(held) / float(np.trace(held))
+        return (held + held.T) * (factor / 2), step * float(np.sqrt(factor))
 
 
 def looked_at(rows: int, cols: int) -> list[Window]:
@@ -121,7 +157,7 @@ def band_noise(statistics: Statistics, blocks: Iterable[Block]) -> NDArray[np.fl
         return noise
     alike = beside / np.maximum(square, 1e-300)
     freedom = statistics.count / (statistics.count - alive.size)
-    certain = np.clip(1 - alike / MOST_ALIKE, 0, 1)
+    certain = np.clip((MOST_ALIKE - alike) / (MOST_ALIKE - LEAST_ALIKE), 0, 1)
     noise[alive] = spread * np.sqrt(np.clip(freedom / np.diag(inverse), 0, 1)) * certain
     return noise
 

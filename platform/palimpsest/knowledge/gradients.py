@@ -57,16 +57,22 @@ def decision_gradients(
 def depth_gradients(
     rules: SensorRules, spectra: NDArray[np.float64], measured: Measured, winner: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Gradient of the logarithm of the named material's weighted depth, ``(spectrum, used band)``; 0 where unnamed."""
+    """Gradient of the logarithm of the named material's depth, ``(spectrum, used band)``; 0 where unnamed.
+
+    Depth as expert systems report it: of each feature times its fit, weighted.
+    """
     gradient = np.zeros(spectra.shape)
     for i in np.unique(winner[winner >= 0]):
         rows = np.flatnonzero(winner == i)
         prepared = rules.materials[i]
-        depth = np.zeros(rows.size)
+        total = np.zeros(rows.size)
         for feature, slot in zip(prepared.material.features, prepared.features, strict=True):
-            _add(gradient, rules, spectra, measured, slot, rows, depth=feature.weight)
-            depth += feature.weight * measured.depth[slot.row, rows]
-        gradient[rows] /= np.maximum(np.abs(depth), SMALLEST)[:, None]
+            fit, depth = (np.nan_to_num(part[slot.row, rows]) for part in (measured.fit, measured.depth))
+            if feature.weight:
+                _add(gradient, rules, spectra, measured, slot, rows, fit=feature.weight * depth,
+                     depth=feature.weight * fit)
+            total += feature.weight * fit * depth
+        gradient[rows] /= np.maximum(np.abs(total), SMALLEST)[:, None]
     return gradient
 
 
@@ -109,9 +115,9 @@ def _add_gate(
 
 def _add(
     gradient: NDArray[np.float64], rules: SensorRules, spectra: NDArray[np.float64], measured: Measured, slot: Slot,
-    rows: NDArray[np.intp], *, fit: float = 0.0, depth: float = 0.0,
+    rows: NDArray[np.intp], *, fit: float | NDArray[np.float64] = 0.0, depth: float | NDArray[np.float64] = 0.0,
 ) -> None:
-    """Add a feature's gradients of fit and depth, times these factors, for some of the spectra."""
+    """Add a feature's gradients of fit and depth, times these factors (each ``()`` or ``(row,)``), for some spectra."""
     window = rules.windows[slot.window]
     shape = rules.shapes[slot.window][slot.row - int(rules.first_row[slot.window])]
     values = spectra[rows]
@@ -121,10 +127,11 @@ def _add(
     centred = removed - removed.mean(axis=1, keepdims=True)
     own = np.maximum(np.einsum("nb,nb->n", centred, centred), SMALLEST)[:, None]
     cross = (centred @ shape.centred)[:, None]
-    by_curve = depth * shape.depth * shape.centred / shape.sum_of_squares
-    if fit:
+    by_curve = np.reshape(depth, (-1, 1)) * shape.depth * shape.centred / shape.sum_of_squares
+    if np.any(fit):
         # d(r^2) = 2 r (x / |x| - r y / |y|) / |y|, x the reference and y the observed curve, both about their means
-        by_curve = by_curve + fit * 2 * cross / (shape.sum_of_squares * own) * (shape.centred - cross / own * centred)
+        steepness = np.reshape(fit, (-1, 1)) * 2 * cross / (shape.sum_of_squares * own)
+        by_curve = by_curve + steepness * (shape.centred - cross / own * centred)
     by_curve = np.nan_to_num(by_curve / line)
     gradient[np.ix_(rows, window.bands)] += by_curve
     through = -np.nan_to_num(by_curve * removed)

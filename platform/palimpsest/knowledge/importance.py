@@ -6,7 +6,9 @@ taking over say which bands; the noise at which the decision flips says how much
 up; between them, over the range of noise that codecs leave, every margin counts alike. The gradient is
 taken in stored units: the same error does more harm to a dark pixel.
 
-The map is a palette of band profiles, one for each group of pixels that hang on the same features, and a gain a pixel.
+The map is a palette of band profiles, one for each group of pixels that hang on the same features, and a gain a pixel;
+and the mean of the outer products of all those gradients, which says how errors of several bands cost together. That
+hangs on far fewer directions along the spectrum than on bands: a feature's fit and depth are one number each.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
 
 LARGEST_PALETTE = 16
-PIXELS_LOOKED_AT = 65536
-LARGEST_STRIDE = 4
+PIXELS_LOOKED_AT = 16384
+LARGEST_STRIDE = 8  # gains are sent for blocks of 8 x 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Weighing:
         steepness: how much more a small margin counts than a large one, as a power of the noise.
         depth: weight of a named feature's relative depth against that of the name itself.
         floor: squared weight of what no decision hangs on, against the mean of what one does.
+        curve: weights are taken to the power of the strength to this: 0.59 at strength 0.5.
         opaque: least weight of a band in an opaque window: their noise can be most of a scene's squared error, and
             0.1 instead cost 4 dB of PSNR on scenes that keep it.
         bad: weight of a band that the producer calls bad.
@@ -56,8 +59,9 @@ class Weighing:
     given_up: float = 3e-4
     safe: float = 0.03
     steepness: float = 1.0
-    depth: float = 6.0
+    depth: float = 3.0
     floor: float = 0.03
+    curve: float = 0.75
     opaque: float = 0.35
     bad: float = 0.2
     darkest: float = 0.02
@@ -72,7 +76,7 @@ def importance_map(
     Args:
         cube: reflectance with wavelengths; anything else gets the uniform map, with a note.
         knowledge: the compiled release.
-        strength: 0 is uniform, 1 the full map; between, weights are taken to that power.
+        strength: 0 is uniform, 1 the full map; between, weights are taken to a power (``Weighing.curve``).
         weighing: what was tuned; the default serves.
 
     Raises:
@@ -109,25 +113,27 @@ def _weigh(
     rules, (_, rows, cols) = how.rules, cube.shape
     group = np.zeros((rows, cols), np.intp)  # 0: nothing hangs on it; i + 1: the sensor's material i
     weight = np.zeros((rows, cols))  # mean square weight over the used bands
-    squares = np.zeros((len(rules.materials) + 1, rules.bands.size))
+    costs: dict[int, NDArray[np.float64]] = {}  # by group, sum of outer products, (used band, used band)
+    priority = np.array([1.0, *(p.material.priority for p in rules.materials)])
     for window, spectra in how.blocks(cube):
         measured = rules.measure(spectra)
         decision = decide(rules, spectra, measured)
         flip = flip_noise(rules, measured, decision)
-        priority = np.array([1.0, *(p.material.priority for p in rules.materials)])
         gradient = decision_gradients(rules, spectra, measured, decision, flip)
         answer = np.sqrt(np.nansum((gradient * np.maximum(spectra, tuned.darkest)) ** 2, axis=1))
         share = _urgency(flip.noise, tuned) * priority[decision.winner + 1]
-        own = gradient**2 * np.where(answer > 0, share / np.maximum(answer, 1e-12) ** 2, 0.0)[:, None]
-        if tuned.depth:
-            own += tuned.depth * depth_gradients(rules, spectra, measured, decision.winner) ** 2
-        main = np.where(own.any(axis=1), np.where(decision.winner >= 0, decision.winner, flip.rival) + 1, 0)
+        gradient *= np.where(answer > 0, np.sqrt(share) / np.maximum(answer, 1e-12), 0.0)[:, None]
+        depths = depth_gradients(rules, spectra, measured, decision.winner) * np.sqrt(tuned.depth)
+        mean_square = np.einsum("nb,nb->n", gradient, gradient) + np.einsum("nb,nb->n", depths, depths)
+        main = np.where(mean_square > 0, np.where(decision.winner >= 0, decision.winner, flip.rival) + 1, 0)
         group[window.slices] = main.reshape(window.rows, cols)
-        weight[window.slices] = own.mean(axis=1).reshape(window.rows, cols)
-        np.add.at(squares, main, own)
-    if not squares.any():
+        weight[window.slices] = (mean_square / rules.bands.size).reshape(window.rows, cols)
+        for g in np.unique(main[main > 0]):
+            for part in (gradient[main == g], depths[main == g]):
+                costs[int(g)] = costs.get(int(g), 0.0) + part.T @ part
+    if not costs:
         return ImportanceMap.uniform(cube.shape.bands, rows, cols, "uniform: no decision hangs on any band")
-    return _palette(cube, knowledge, how, strength, tuned, group, weight, squares)
+    return _palette(cube, knowledge, how, strength, tuned, group, weight, costs)
 
 
 def _urgency(noise: NDArray[np.float64], tuned: Weighing) -> NDArray[np.float64]:
@@ -142,32 +148,48 @@ def _urgency(noise: NDArray[np.float64], tuned: Weighing) -> NDArray[np.float64]
 
 def _palette(
     cube: Cube, knowledge: KnowledgeBase, how: Reading, strength: float, tuned: Weighing, group: NDArray[np.intp],
-    weight: NDArray[np.float64], squares: NDArray[np.float64],
+    weight: NDArray[np.float64], costs: dict[int, NDArray[np.float64]],
 ) -> ImportanceMap:
-    """Groups to profiles, the smaller groups sharing one; pixels to gains."""
-    used, bands = how.rules.bands, cube.shape.bands
-    heaviest = np.argsort(-squares.sum(axis=1), kind="stable")
-    chosen = [int(g) for g in heaviest[: LARGEST_PALETTE - 2] if squares[g].any() and g]
-    rest = np.array([g for g in range(len(squares)) if g and g not in chosen and squares[g].any()], np.intp)
-    place = np.zeros(len(squares), np.uint8)
+    """Groups to profiles, the smaller groups sharing one; pixels to gains; and all groups to a metric."""
+    used, bands, power = how.rules.bands, cube.shape.bands, strength**tuned.curve
+    heaviest = sorted(costs, key=lambda g: (-float(np.trace(costs[g])), g))
+    chosen, rest = heaviest[: LARGEST_PALETTE - 2], heaviest[LARGEST_PALETTE - 2 :]
+    place = np.zeros(len(how.rules.materials) + 1, np.uint8)
     place[chosen] = np.arange(1, len(chosen) + 1)
-    rows = [np.zeros(used.size), *(squares[g] for g in chosen)]
-    if rest.size:
+    rows = [np.zeros(used.size), *(np.diag(costs[g]) for g in chosen)]
+    if rest:
         place[rest] = len(rows)
-        rows.append(squares[rest].sum(axis=0))
+        rows.append(np.sum([np.diag(costs[g]) for g in rest], axis=0))
     common = _band_factor(cube, knowledge, tuned)
     profiles = np.empty((len(rows), bands))
     for k, row in enumerate(rows):
         full = np.zeros(bands)
         full[used] = row / row.mean() if row.any() else 1.0
-        profiles[k] = ((full + tuned.floor) * common**2) ** (strength / 2)
+        profiles[k] = ((full + tuned.floor) * common**2) ** (power / 2)
     profiles /= np.sqrt((profiles**2).mean(axis=1, keepdims=True))
     mean = weight[weight > 0].mean() if (weight > 0).any() else 1.0
-    gain = np.clip(np.sqrt(weight / mean + tuned.floor), 1 / tuned.gain_range, tuned.gain_range) ** strength
+    gain = np.clip(np.sqrt(weight / mean + tuned.floor), 1 / tuned.gain_range, tuned.gain_range) ** power
+    share = np.bincount(group.ravel(), minlength=place.size) / group.size
+    whole = np.zeros((bands, bands))
+    for g, cost in costs.items():
+        whole[np.ix_(used, used)] += cost * (share[g] * used.size / np.trace(cost))
+    # Bands that nobody looks at in a pixel on which nothing hangs count as any other.
+    metric, floor = _metric(whole, share[0] + tuned.floor, common, power)
     return ImportanceMap(
         profiles, place[group], gain.astype(np.float32), knowledge.release,
-        f"{len(rows)} profiles over {len(chosen) + rest.size} materials; " + "; ".join(how.notes or ("as given",)),
+        f"{len(rows)} profiles over {len(costs)} materials; " + "; ".join(how.notes or ("as given",)), metric, floor,
     )
+
+
+def _metric(
+    cost: NDArray[np.float64], even: float, common: NDArray[np.float64], power: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A sum of outer products and what holds for every band, as a metric to some power, and its floor."""
+    full = (cost + even * np.eye(len(cost))) * np.outer(common, common)
+    values, vectors = np.linalg.eigh(full)
+    metric = (vectors * np.maximum(values, 1e-9) ** power) @ vectors.T
+    scale = len(cost) / np.trace(metric)
+    return (metric + metric.T) * (scale / 2), (even * common**2) ** power * scale
 
 
 def _band_factor(cube: Cube, knowledge: KnowledgeBase, tuned: Weighing) -> NDArray[np.float64]:
