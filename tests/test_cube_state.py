@@ -48,6 +48,7 @@ def learnt(first: MixerState, seed: int) -> cube_state.Learnt:
     state.lms[3] += 9000
     state.weights[40:60, :-1] += rng.integers(-30000, 30000, (20, state.weights.shape[1] - 1)).astype(np.int32)
     state.weights[40:60, -1] = 100
+    state.sign_states[2, 5:9] = (900_000 << 10) | 200
     return cube_state.Learnt.of(state, 12)
 
 
@@ -55,7 +56,10 @@ def test_the_start_lies_within_half_a_step_of_what_tiles_have_learnt_on_the_mean
     first = load_model("", None).state
     tiles = [learnt(first, seed) for seed in range(3)]
     begun = cube_state.started(first, cube_state.packed(tiles, first))
-    for name in cube_state.NAMES:
+    assert np.abs((begun.sign_states[2, 5:9] >> 10) - 900_000).max() <= 1 << 14
+    assert (begun.sign_states[2, 5:9] & 1023).min() >= cube_state.FAMILIAR
+    assert np.array_equal(begun.sign_states[3:], first.sign_states[3:])
+    for name in cube_state.NAMES[:-1]:
         mean = np.mean([getattr(tile, name) for tile in tiles], axis=0)
         got = getattr(begun, name)[: len(mean)]
         columns = slice(None, -1) if name.endswith("weights") else slice(None)

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
     Table = NDArray[np.int32]
 
-NAMES = ("lms", "guides", "weights", "sign_weights")
-STEPS = {"lms": 11, "guides": 11, "weights": 12, "sign_weights": 12}  # of what is told, as powers of two of 2^-16
+NAMES = ("lms", "guides", "weights", "sign_weights", "sign_states")
+STEPS = {"lms": 11, "guides": 11, "weights": 12, "sign_weights": 12, "sign_states": 15}  # powers of two
 FARTHEST = 1 << 19  # from the shipped state: eight, as a weight
 LIMITS = {"lms": (-(1 << 16), 1 << 17)}  # what learning keeps to; the others stay within FARTHEST of what ships
 _GUIDES = struct.Struct("<H")  # components whose guesses are told
-FEWEST_USES = 64  # of a row of mixing weights, all tiles together
+FEWEST_USES = 64  # of a row of mixing weights or of a state, all tiles together
+FAMILIAR = 16  # times that a state told counts as asked, at least
+_SURE = (1 << 14, (1 << 20) - (1 << 14))  # probabilities that a state may be told, in 2^-20
+_COUNTS = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,22 @@ class Learnt:
         guides: weights of the signed guess, of the components that the cube has.
         weights: mixing weights of magnitudes; the last column counts uses.
         sign_weights: mixing weights of signs, likewise.
+        sign_states: adaptive probabilities of signs.
     """
 
     lms: Table
     guides: Table
     weights: Table
     sign_weights: Table
+    sign_states: Table
 
     @classmethod
     def of(cls, state: MixerState, components: int) -> Learnt:
         """What matters of a state that has coded a tile."""
         known = state.guides[: min(components, len(state.guides))]
-        return cls(state.lms.copy(), known.copy(), state.weights.copy(), state.sign_weights.copy())
+        return cls(
+            state.lms.copy(), known.copy(), state.weights.copy(), state.sign_weights.copy(), state.sign_states.copy()
+        )
 
 
 def packed(tiles: Sequence[Learnt], first: MixerState) -> bytes:
@@ -71,6 +78,11 @@ def packed(tiles: Sequence[Learnt], first: MixerState) -> bytes:
             total = uses.sum(axis=0)
             mean = (found * uses).sum(axis=0) // np.maximum(total, 1)
             change = np.where(total >= FEWEST_USES, mean - shipped, 0)[:, :-1]
+        elif name == "sign_states":
+            uses = np.maximum((found & _COUNTS) - (shipped & _COUNTS), 0)
+            total = uses.sum(axis=0)
+            mean = ((found >> 10) * uses).sum(axis=0) // np.maximum(total, 1)
+            change = np.where(total >= FEWEST_USES, mean - (shipped >> 10), 0)
         else:
             change = found.sum(axis=0) // len(tiles) - shipped
         change = np.clip(change, -FARTHEST, FARTHEST)
@@ -115,9 +127,19 @@ def started(first: MixerState, data: bytes) -> MixerState:
         steps = decoder.read((1, len(told), columns), level=at, orientation=1)[0].astype(np.int64)
         if np.abs(steps).max(initial=0) > FARTHEST >> STEPS[name]:
             raise StreamCorrupt("the cube's state is too far off", where=name, wanted=FARTHEST >> STEPS[name])
+        if name == "sign_states":
+            table[told] = np.where(steps, _moved(table[told], steps << STEPS[name]), table[told])
+            tables[name] = table
+            continue
         moved = table[told, :columns] + (steps << STEPS[name])
         if name in LIMITS:
             moved = np.clip(moved, *LIMITS[name])
         table[told, :columns] = moved.astype(np.int32)
         tables[name] = table
     return replace(first, **tables)
+
+
+def _moved(states: Table, change: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Adaptive states whose probability is another, and which trust it a little."""
+    probability = np.clip((states.astype(np.int64) >> 10) + change, *_SURE)
+    return (probability << 10) | np.maximum(states & _COUNTS, FAMILIAR)

@@ -22,7 +22,7 @@ WHOLE_PIXELS = 1 << 15  # cubes of at most this many pixels are one tile, or til
 SIDES = (256, 224, 192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32, 16, 8)  # whole in every level they have
 SHORTEST = 32  # below it tiles know too little; shorter ones are for cubes of thousands of bands
 SMALLEST_SIDE = 8
-TILE_BITS = 1 << 17
+TILE_BITS = 5 << 15
 TILE_VOXELS = 1 << 23  # of a tile, so that any machine can hold some
 EXACT_SIDE = 256  # each tile of the exact layer sends its own predictor, which small tiles do not earn back
 
