@@ -40,6 +40,7 @@ def streams(tmp_path_factory) -> dict[str, Path]:
     integers = Cube(whole, bands, nodata=-9999)
     made = {
         "rate": (integers, EncodeSettings(bpppc=2.5, strength=0)),
+        "quick": (integers, EncodeSettings(bpppc=2.5, strength=0, effort=1)),
         "bound": (integers, EncodeSettings(mode="bound", max_error=4, strength=0)),
         "lossless": (Cube(data.astype(np.float32), bands), EncodeSettings(mode="lossless", strength=0)),
     }
@@ -67,7 +68,7 @@ def rebuilt(data: bytes, path: Path, *, head=None, rows=None) -> bytes:
     return fixed + head_bytes + index + data[start:]
 
 
-@pytest.mark.parametrize("mode", ["rate", "bound", "lossless"])
+@pytest.mark.parametrize("mode", ["rate", "quick", "bound", "lossless"])
 def test_a_stream_cut_anywhere_is_refused_and_its_whole_levels_are_named_and_decode(streams, tmp_path, mode):
     data = streams[mode].read_bytes()
     cut = tmp_path / "cut.plm"
@@ -86,7 +87,7 @@ def test_a_stream_cut_anywhere_is_refused_and_its_whole_levels_are_named_and_dec
     assert len(named) > 2
 
 
-@pytest.mark.parametrize("mode", ["rate", "bound", "lossless"])
+@pytest.mark.parametrize("mode", ["rate", "quick", "bound", "lossless"])
 def test_flipped_bits_are_never_taken_for_values(streams, tmp_path, mode):
     data = streams[mode].read_bytes()
     truth = decode(streams[mode]).data.tobytes()
@@ -104,7 +105,7 @@ def test_flipped_bits_are_never_taken_for_values(streams, tmp_path, mode):
             assert decode(altered).data.tobytes() == truth
 
 
-@pytest.mark.parametrize("mode", ["rate", "bound", "lossless"])
+@pytest.mark.parametrize("mode", ["rate", "quick", "bound", "lossless"])
 def test_sections_altered_by_someone_who_mends_their_checksums_are_refused(streams, tmp_path, mode):
     data = streams[mode].read_bytes()
     opened = container.open_stream(streams[mode])
@@ -138,14 +139,15 @@ ABSURD = [
     {"shape": [12, 20]}, {"shape": [1e300, 1, 1]}, {"dtype": "complex128"}, {"dtype": 7}, {"mode": "magic"},
     {"tile": 1}, {"tile": 1 << 40}, {"tile": 8}, {"quantum": 0}, {"quantum": -1.0}, {"step": 0}, {"step": 1e308},
     {"step": "wide"}, {"fraction_bits": 900}, {"fraction_bits": -3}, {"components": 0}, {"components": 1 << 40},
-    {"components": 11}, {"model": "0" * 64}, {"version": 99}, {"nodata": []}, {"max_error": "none"},
+    {"components": 11}, {"model": "0" * 64}, {"version": 99}, {"coder": "slow"}, {"coder": 7}, {"nodata": []},
+    {"max_error": "none"},
     {"max_error": [1.0, 2.0]}, {"max_error": [[4.0] * 12]}, {"max_error": -4}, {"max_error": 1e300}, {"max_error": {}},
     {"trained_levels": [99]}, {"geotransform": [1, 2]}, {"names": 5}, {"shape": [12, 21, 24]}, {"metadata": 3},
 ]
 
 
 @pytest.mark.parametrize("fields", ABSURD, ids=str)
-@pytest.mark.parametrize("mode", ["rate", "bound", "lossless"])
+@pytest.mark.parametrize("mode", ["rate", "quick", "bound", "lossless"])
 def test_absurd_heads_are_refused_before_memory_is_taken_for_them(streams, tmp_path, mode, fields):
     path = tmp_path / "absurd.plm"
     path.write_bytes(rebuilt(streams[mode].read_bytes(), path, head=fields))

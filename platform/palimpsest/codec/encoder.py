@@ -11,7 +11,7 @@ import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,16 +20,19 @@ from palimpsest.codec import bound_target, cube_state, header, layers, rate, rat
 from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EncodeReport, EncodeSettings
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
-from palimpsest.codec.models import load_model
+from palimpsest.codec.models import load_model, quick_model
+from palimpsest.codec.quick import QuickState
 from palimpsest.codec.sampling import (
     as_float32,
     filled_spectra,
     is_hollow,
     is_void,
+    largest_of,
     sampling_of,
     smooth_over,
     voxel_reasons,
 )
+from palimpsest.codec.settling import settled
 from palimpsest.codec.stream import HASH, pack
 from palimpsest.codec.tile import TileCoder, level_count
 from palimpsest.codec.tiling import SMALLEST_SIDE, WHOLE, allowed_workers, in_order, tile_side
@@ -39,7 +42,7 @@ from palimpsest.cubes.window import Window, tiles
 from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,8 +54,10 @@ if TYPE_CHECKING:
 SAMPLED_PIXELS = 1 << 20  # of a large cube, at least as many teach the spectral level
 KEEPING_BPPPC = 0.25  # sizes the tiles where labels are kept at whatever rate it takes
 EXACT_MODES = ("bound", "lossless")
+SLOWEST_QUICK = 2  # from this effort on samples go through the mixing coder
 T = TypeVar("T")
 K = TypeVar("K")
+SHORT_REAL = 1 << 12  # steps in the largest value, up to which planes are computed in 32 bits
 STRIP = 32  # rows that are held as 64-bit numbers at a time
 
 
@@ -74,28 +79,32 @@ class Encoder:
         uniform = importance is None or settings.strength == 0 or importance.is_uniform
         self.importance = None if uniform else importance
         self.workers = settings.workers or allowed_workers()
-        self.side = settings.tile or tile_side(rows, cols, bands, _aimed(settings))
+        self.side = settings.tile or tile_side(rows, cols, bands, _aimed(settings), quick=is_quick(settings))
         self.windows = list(tiles(rows, cols, self.side))
-        self.model = load_model(settings.model, settings.trained_levels)
+        self.model = quick_model() if is_quick(settings) else load_model(settings.model, settings.trained_levels)
         levels = level_count(min(rows, self.side), min(cols, self.side))
         self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
         self.opening = b""  # the section that tells where all tiles start, where that is not the shipped state
         self.bounds = bound_target.asked_bounds(settings, bands)
-        self.sampling = sampling_of(cube, _largest(cube, self._strips()), self.bounds)
-        self.statistics = spectral.gather(self._spectra(), bands)
+        self.sampling = sampling_of(cube, largest_of(cube, self._strips()), self.bounds)
+        self.statistics = spectral.gather(self._spectra(), bands, self.workers)
         self.weights = BandWeights.of(self.importance, self.statistics, map(self.samples, looked_at(rows, cols)))
         if np.ptp(self.bounds) > 0:
             self.weights = bound_target.weights_within(self.bounds, self.sampling)
 
-    def _spectra(self) -> Iterator[NDArray[np.float64]]:
+    def _spectra(self) -> Iterator[NDArray[np.generic]]:
         """Complete usable spectra strip by strip, ``(n, band)``; filled ones where none is complete."""
         every = max(1, self.cube.shape.rows * self.cube.shape.cols // SAMPLED_PIXELS)
         dead = self._dead_bands(every)
         for fallback in (False, True):
             found = 0
             for window in self._strips(every):
-                integers, void = self.samples(window)
-                void = void & ~dead[:, None, None]
+                integers, told = self.values(window)
+                if told is None and not dead.any():
+                    found += window.rows * window.cols
+                    yield integers.reshape(len(integers), -1).T
+                    continue
+                void = np.zeros(integers.shape, bool) if told is None else told & ~dead[:, None, None]
                 complete = ~void.any(axis=0)
                 if fallback:
                     usable = ~void
@@ -113,7 +122,12 @@ class Encoder:
         """Bands void in (nearly) every pixel that has anything at all, ``(band,)``."""
         used, pixels = np.zeros(self.cube.shape.bands), 0
         for window in self._strips(every):
-            _, void = self.samples(window)
+            reasons = voxel_reasons(self.cube, window)
+            if not reasons.any():
+                used += window.rows * window.cols
+                pixels += window.rows * window.cols
+                continue
+            void = is_hollow(reasons)
             used += (~void).sum(axis=(1, 2))
             pixels += int((~void).any(axis=0).sum())
         dead: NDArray[np.bool_] = used < 0.01 * max(pixels, 1)
@@ -128,15 +142,24 @@ class Encoder:
                     yield Window(row, min(row + STRIP, rows), col, min(col + WHOLE, cols))
                 forget(self.cube.data)
 
+    def values(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """As :meth:`samples`, integers of any type, and None where no voxel is void."""
+        reasons = voxel_reasons(self.cube, window)
+        values = np.asarray(self.cube.data[(slice(None), *window.slices)])
+        integers = values if self.cube.is_integer else self.sampling.integers(values)
+        return integers, is_hollow(reasons) if reasons.any() else None
+
     def samples(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Integers of a window and which of its voxels teach and cost nothing, ``(band, row, col)``."""
         void = is_hollow(voxel_reasons(self.cube, window))
         values = np.asarray(self.cube.data[(slice(None), *window.slices)])
         return self.sampling.integers(values), void
 
-    def promised(self, window: Window) -> NDArray[np.bool_]:
-        """Voxels whose error counts: in rate mode dead ones do not, ``(band, row, col)``."""
+    def promised(self, window: Window) -> NDArray[np.bool_] | None:
+        """Voxels whose error counts, ``(band, row, col)``, None being all: in rate mode dead ones do not."""
         reasons = voxel_reasons(self.cube, window)
+        if not reasons.any():
+            return None
         return ~(is_hollow(reasons) if self.settings.mode == "rate" else is_void(reasons))
 
     def encode(self, step: float, *, exact: layers.Exactness | None = None) -> Encoding:
@@ -191,11 +214,14 @@ class Encoder:
 
     def start_from(self, lessons: Sequence[Learnt], most: int) -> bool:
         """Let every tile start from what some of them have learnt, if that can be told in ``most`` bytes."""
-        opening = cube_state.packed(lessons, self.model.state)
+        first = self.model.state
+        if not lessons or isinstance(first, QuickState):
+            return False
+        opening = cube_state.packed(lessons, first)
         if len(opening) > most:
             return False
         self.opening = opening
-        self.coder = self.coder.starting(cube_state.started(self.model.state, opening))
+        self.coder = self.coder.starting(cube_state.started(first, opening))
         return True
 
     def coded(
@@ -212,28 +238,22 @@ class Encoder:
         """Component planes of a tile, and which of its pixels say nothing at all."""
         planes = np.empty((level.components, window.rows, window.cols), np.int32)
         empty = np.empty((window.rows, window.cols), bool)
+        # 24 digits are enough for steps that are not tiny beside the values.
+        real = np.float32 if level.step * SHORT_REAL > self.statistics.largest else np.float64
         for row in range(window.row0, window.row1, STRIP):
             strip = Window(row, min(row + STRIP, window.row1), window.col0, window.col1)
-            integers, void = self.samples(strip)
+            values, void = self.values(strip)
+            if void is not None:
+                values = filled_spectra(values.astype(np.int64), void, level.mean.astype(np.float64))
             rows = slice(strip.row0 - window.row0, strip.row1 - window.row0)
-            planes[:, rows] = level.analyse(filled_spectra(integers, void, level.mean.astype(np.float64)))
-            empty[rows] = np.logical_and.reduce(void, axis=0)
+            planes[:, rows] = level.analyse(values, real)
+            empty[rows] = False if void is None else np.logical_and.reduce(void, axis=0)
         return planes, empty
 
     def settle(self, tile: EncodedTile) -> Settled:
         """Hash and errors of a tile's decoded values."""
-        stored = self.stored(tile)
-        usable = self.promised(tile.window)
         before = np.asarray(self.cube.data[(slice(None), *tile.window.slices)])
-        square, peak, largest = 0.0, -math.inf, np.zeros(len(stored))
-        for band in range(len(stored)):
-            chosen = slice(None) if usable[band].all() else usable[band]
-            original = before[band][chosen].astype(np.float64).ravel()
-            error = np.abs(original - stored[band][chosen].astype(np.float64).ravel())
-            square += float(error @ error)
-            peak, largest[band] = max(peak, float(original.max(initial=-math.inf))), float(error.max(initial=0))
-        digest = hashlib.sha256(stored.tobytes()).digest()[:HASH]
-        return Settled(digest, square, int(usable.sum()), peak, largest)
+        return settled(before, self.stored(tile), self.promised(tile.window))
 
     def _with_exact(
         self, tile: EncodedTile, integers: NDArray[np.int64], void: NDArray[np.bool_],
@@ -290,6 +310,11 @@ class Encoder:
         return hashlib.sha256(self.stored(tile).tobytes()).digest()[:HASH]
 
 
+def is_quick(settings: EncodeSettings) -> bool:
+    """Whether samples go through the quick coder; the exact modes spend their time elsewhere."""
+    return settings.effort < SLOWEST_QUICK and settings.mode not in EXACT_MODES
+
+
 def _passes(effort: int) -> int:
     """Passes of the trellis by effort 1..9."""
     return 1 if effort < 3 else rdoq.PASSES
@@ -300,18 +325,6 @@ def _aimed(settings: EncodeSettings) -> float | None:
     if settings.mode in EXACT_MODES:
         return None
     return min(settings.bpppc or KEEPING_BPPPC, KEEPING_BPPPC) if settings.keeps else settings.bpppc
-
-
-def _largest(cube: Cube, windows: Iterable[Window]) -> float:
-    """Largest finite magnitude among usable voxels; 0 where there is none."""
-    if cube.is_integer:
-        return 0.0
-    largest = 0.0
-    for window in windows:
-        usable = ~is_void(voxel_reasons(cube, window))
-        values = np.abs(np.asarray(cube.data[(slice(None), *window.slices)]))[usable]
-        largest = max(largest, float(values.max(initial=0)))
-    return largest
 
 
 def encode(

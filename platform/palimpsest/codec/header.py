@@ -78,12 +78,13 @@ def build_head(
 ) -> dict[str, object]:
     """The head's fields; those at their default are left out."""
     head: dict[str, object] = {
-        "version": container.VERSION, "shape": list(cube.shape), "dtype": cube.data.dtype.name, "mode": settings.mode,
+        "version": container.LATEST_VERSION if model.coder else container.VERSION, "shape": list(cube.shape),
+        "dtype": cube.data.dtype.name, "mode": settings.mode,
         "tile": tile, "step": level.step, "fraction_bits": level.fraction_bits, "components": level.components,
         "name": cube.name,
     }
     optional: dict[str, tuple[object, object]] = {
-        "quantum": (sampling.quantum, 1.0), "model": (model.sha256, ""),
+        "quantum": (sampling.quantum, 1.0), "model": (model.sha256, ""), "coder": (model.coder, ""),
         "trained_levels": (list(model.trained_levels), []), "nodata": (_number(cube.nodata), None),
         "scale": (cube.scale, 1.0), "offset": (cube.offset, 0.0), "units": (cube.units, ""),
         "sensor": (cube.sensor, ""), "metadata": (dict(cube.metadata), {}), "history": (list(cube.history), []),
@@ -304,6 +305,8 @@ def put_back(
 
     Where values are not exact, an integer that is nodata by chance moves by one: it must not turn into a hole.
     """
+    if nodata is None and (reasons is None or not reasons.any()):
+        return values
     by_chance = np.zeros(values.shape, bool)
     if nodata is not None and values.dtype.kind in "iu" and not is_exact:
         by_chance = np.asarray(np.equal(values, nodata))

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from palimpsest.codec import first_state, stream, weights
+from palimpsest.codec import first_state, quick, stream, weights
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
-from palimpsest.errors import ModelMissing
+from palimpsest.errors import ModelMissing, StreamCorrupt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from palimpsest.codec.quick import QuickState
+
 PLAIN = ""
 NOTHING_TRAINED = "plain"
+MIXING, QUICK = "", "quick"  # coders
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,16 @@ class CodecModel:
     Args:
         sha256: hash of the weights, hex; '' for the hand-made transform.
         transform: the spatial levels.
-        state: the mixer's state at the start of a tile.
+        state: the coder's state at the start of a tile.
         trained_levels: which levels are trained, finest is 1.
+        coder: of samples, by name.
     """
 
     sha256: str
     transform: LevelTransform
-    state: MixerState
+    state: MixerState | QuickState
     trained_levels: tuple[int, ...]
+    coder: str = MIXING
 
 
 def load_model(name: str, trained_levels: Sequence[int] | None) -> CodecModel:
@@ -58,12 +63,24 @@ def load_model(name: str, trained_levels: Sequence[int] | None) -> CodecModel:
     raise ModelMissing("no such codec model", got=repr(name), wanted=", ".join((*weights.installed(), NOTHING_TRAINED)))
 
 
-def model_by_hash(sha256: str, trained_levels: Sequence[int], version: int = stream.VERSION) -> CodecModel:
+def quick_model() -> CodecModel:
+    """The quick coder above hand-made levels."""
+    return CodecModel(PLAIN, LevelTransform("cdf97"), quick.first_state(), (), QUICK)
+
+
+def model_by_hash(
+    sha256: str, trained_levels: Sequence[int], version: int = stream.VERSION, coder: str = MIXING
+) -> CodecModel:
     """The model that a stream of a version names.
 
     Raises:
         ModelMissing: it is not installed.
+        StreamCorrupt: no such coder, or not with these weights.
     """
+    if coder == QUICK and sha256 == PLAIN and version >= stream.LATEST_VERSION:
+        return quick_model()
+    if coder != MIXING:
+        raise StreamCorrupt("a coder that there is not", got=(coder, sha256, version), wanted=QUICK)
     if sha256 == PLAIN and version == stream.FIRST_VERSION:
         return CodecModel(PLAIN, LevelTransform("cdf97"), MixerState.neutral(), ())
     if sha256 == PLAIN:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 from palimpsest.codec import rdoq
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.trellis import Trellis
+
+    Stack = NDArray[np.int32]
 
 BLOCK = 8  # pixels that share one importance gain
 GAIN_STEPS = 16  # half octaves, the middle one neutral
@@ -62,36 +65,80 @@ def quantise(
     trellis: Trellis = SIXTEEN,
 ) -> tuple[NDArray[np.int32], Pull]:
     """Quantised samples ``(component, row, col)`` and the pull measured on them; ``passes`` of the trellis."""
-    scale = 256.0 / step
-    scaled = (samples * scale if gains is None else samples * (gains * (scale / 1024))).astype(np.float32)
+    scaled = np.empty(samples.shape, np.float32)
+    local = np.full(samples.shape[1:], 1024, np.int64) if gains is None else gains
+    _scale(np.ascontiguousarray(samples), local * (256.0 / step / 1024), scaled)
     quantised = rdoq.quantise_dependent(scaled, passes=passes, trellis=trellis)
-    doubled = np.empty_like(quantised)
-    rdoq.dequantise_dependent(quantised, doubled, trellis)
-    towards, magnitude = scaled * np.sign(doubled), np.abs(quantised)
-    rebuilt = np.abs(doubled)
-    return quantised, Pull(
-        _mean_pull(rebuilt, towards, magnitude == 1), _mean_pull(rebuilt, towards, magnitude > 1)
-    )
+    sums = np.zeros((3, 2))
+    _measure_pulls(quantised, scaled, trellis.following, trellis.sides, sums)
+    return quantised, Pull(_mean_pull(*sums[1]), _mean_pull(*sums[2]))
 
 
-def _mean_pull(rebuilt: NDArray[np.int32], size: NDArray[np.float32], chosen: NDArray[np.bool_]) -> int:
-    if not chosen.any():
-        return 0
-    return int(np.clip(round(float((rebuilt[chosen] - size[chosen]).mean(dtype=np.float64)) * 256), -127, 127))
+def _mean_pull(total: float, count: float) -> int:
+    return int(np.clip(round(total / count * 256), -127, 127)) if count else 0
 
 
 def dequantise(
     quantised: NDArray[np.int32], step: int, gains: NDArray[np.int64] | None, pull: Pull, trellis: Trellis = SIXTEEN
 ) -> NDArray[np.int32]:
     """Samples ``(component, row, col)`` int32 in component units; integer arithmetic."""
-    doubled = np.empty(quantised.shape, np.int32)
-    rdoq.dequantise_dependent(np.ascontiguousarray(quantised), doubled, trellis)
-    size = np.abs(quantised)
-    magnitude = np.abs(doubled.astype(np.int64)) << 8
-    magnitude -= np.where(size == 1, pull.ones, np.where(size > 1, pull.larger, 0))
-    product = magnitude * step  # in 1/65536 of a unit
-    if gains is not None:
-        product = (product << 10) // gains
-    rebuilt = (product + (1 << 15)) >> 16
-    limited = np.minimum(rebuilt, (1 << 26) - 1)
-    return np.where(quantised < 0, -limited, limited).astype(np.int32)
+    rebuilt = np.empty(quantised.shape, np.int32)
+    local = np.zeros((0, 0), np.int64) if gains is None else gains
+    pulls = np.array([0, pull.ones, pull.larger], np.int64)
+    _rebuild(np.ascontiguousarray(quantised), step, local, pulls, trellis.following, trellis.sides, rebuilt)
+    return rebuilt
+
+
+@numba.njit("void(int32[:,:,::1], float64[:,::1], float32[:,:,::1])", cache=True, nogil=True)
+def _scale(samples: Stack, factors: NDArray[np.float64], scaled: NDArray[np.float32]) -> None:
+    for k in range(samples.shape[0]):
+        for r in range(samples.shape[1]):
+            for c in range(samples.shape[2]):
+                scaled[k, r, c] = np.float32(samples[k, r, c] * factors[r, c])
+
+
+@numba.njit(
+    "void(int32[:,:,::1], float32[:,:,::1], int64[:,::1], int64[::1], float64[:,::1])", cache=True, nogil=True
+)
+def _measure_pulls(
+    quantised: Stack, scaled: NDArray[np.float32], following: NDArray[np.int64], sides: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """What ones (row 1) and larger magnitudes (row 2) stand for beyond the samples: sums, and how many there are."""
+    for k in range(quantised.shape[0]):
+        state = np.int64(0)
+        for r in range(quantised.shape[1]):
+            for c in range(quantised.shape[2]):
+                size = np.int64(abs(quantised[k, r, c]))
+                row = size if size < 2 else np.int64(2)
+                real = scaled[k, r, c] if quantised[k, r, c] > 0 else -scaled[k, r, c]
+                sums[row, 0] += np.float64(2 * size - sides[state]) - np.float64(real)
+                sums[row, 1] += 1
+                state = following[state, size & 1]
+
+
+@numba.njit(
+    "void(int32[:,:,::1], int64, int64[:,:], int64[::1], int64[:,::1], int64[::1], int32[:,:,::1])",
+    cache=True, nogil=True,
+)
+def _rebuild(
+    quantised: Stack, step: int, gains: NDArray[np.int64], pulls: NDArray[np.int64], following: NDArray[np.int64],
+    sides: NDArray[np.int64], rebuilt: Stack,
+) -> None:
+    weighs = gains.size > 0
+    for k in range(quantised.shape[0]):
+        state = np.int64(0)
+        for r in range(quantised.shape[1]):
+            for c in range(quantised.shape[2]):
+                value = np.int64(quantised[k, r, c])
+                size = abs(value)
+                if size == 0:
+                    rebuilt[k, r, c] = 0
+                else:
+                    # In 1/65536 of a unit.
+                    product = (((2 * size - sides[state]) << 8) - pulls[size if size < 2 else np.int64(2)]) * step
+                    if weighs:
+                        product = (product << 10) // gains[r, c]
+                    limited = np.int32(min((product + (1 << 15)) >> 16, (1 << 26) - 1))
+                    rebuilt[k, r, c] = limited if value > 0 else -limited
+                state = following[state, size & 1]

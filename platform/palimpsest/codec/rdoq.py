@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from palimpsest.codec.trellis import SIXTEEN
+from palimpsest.codec.trellis import FOUR, SIXTEEN
+from palimpsest.codec.trellis_lanes import LANES, stepper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 CLASSES = 20  # how large the neighbourhood is
 SIZES = 18  # magnitudes with a price of their own
+LEVELLED = 64  # samples after which costs are told from the least again: floating point has 24 digits
 PASSES = 2  # each prices magnitudes by what the one before chose; a third makes too many of them zero
 # What is added before rounding down for the first prices: with more of it than a quantiser would take, two passes end
 # where files are smallest (-0.12 to -0.21 % on four scenes against three passes from 0.36).
@@ -51,28 +53,55 @@ def quantise_dependent(
     """
     if scaled.size == 0:
         return np.zeros(scaled.shape, np.int32)
-    size = np.abs(scaled)
-    first = np.floor(size / 2 + (FIRST_ROUNDING if passes > 1 else ONLY_ROUNDING)).astype(np.int32)
+    size, first = np.empty(scaled.shape, np.float32), np.empty(scaled.shape, np.int32)
+    _round(np.ascontiguousarray(scaled), np.float32(FIRST_ROUNDING if passes > 1 else ONLY_ROUNDING), size, first)
     prices = np.zeros((2, CLASSES, SIZES), np.float32)
     classes = np.zeros(scaled.shape, np.uint8)
     chosen = np.zeros(scaled.shape, np.int32)
     _classify(first, classes)
     _set_prices(np.stack([_counts(first, classes)] * 2), prices)
-    before, paid = _behind(trellis)
-    for _ in range(passes):
+    before, paid = _WAYS[len(trellis.sides)]
+    for again in range(passes):
         counted = np.zeros((2, CLASSES, SIZES), np.int64)
-        _viterbi(
-            np.ascontiguousarray(size), classes, prices, np.float32(slope), before, paid, trellis.sides, chosen,
-            counted,
-        )
-        _set_prices(counted, prices)
-        _classify(chosen, classes)
-    return np.where(scaled < 0, -chosen, chosen).astype(np.int32)
+        paying = prices * np.float32(slope), np.float32(slope)
+        _viterbi(size, classes, *paying, before, paid, trellis.sides, chosen, counted)
+        if again < passes - 1:
+            _set_prices(counted, prices)
+            _classify(chosen, classes)
+    _sign(scaled, chosen)
+    return chosen
+
+
+@numba.njit("void(float32[:,:,::1], float32, float32[:,:,::1], int32[:,:,::1])", cache=True, nogil=True)
+def _round(scaled: Scaled, added: float, size: Scaled, first: Stack) -> None:
+    for k in range(scaled.shape[0]):
+        for r in range(scaled.shape[1]):
+            for c in range(scaled.shape[2]):
+                size[k, r, c] = abs(scaled[k, r, c])
+                first[k, r, c] = np.int32(size[k, r, c] * np.float32(0.5) + added)
+
+
+@numba.njit("void(float32[:,:,:], int32[:,:,::1])", cache=True, nogil=True)
+def _sign(scaled: Scaled, chosen: Stack) -> None:
+    for k in range(scaled.shape[0]):
+        for r in range(scaled.shape[1]):
+            for c in range(scaled.shape[2]):
+                if scaled[k, r, c] < 0:
+                    chosen[k, r, c] = -chosen[k, r, c]
 
 
 def _counts(magnitudes: Stack, classes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    flat = classes.astype(np.int64) * SIZES + np.minimum(magnitudes, SIZES - 1)
-    return np.bincount(flat.ravel(), minlength=CLASSES * SIZES).reshape(CLASSES, SIZES).astype(np.int64)
+    counted = np.zeros((CLASSES, SIZES), np.int64)
+    _count(magnitudes, classes, counted)
+    return counted
+
+
+@numba.njit("void(int32[:,:,::1], uint8[:,:,::1], int64[:,::1])", cache=True, nogil=True)
+def _count(magnitudes: Stack, classes: NDArray[np.uint8], counted: NDArray[np.int64]) -> None:
+    for k in range(magnitudes.shape[0]):
+        for r in range(magnitudes.shape[1]):
+            for c in range(magnitudes.shape[2]):
+                counted[classes[k, r, c], min(np.int64(magnitudes[k, r, c]), SIZES - 1)] += 1
 
 
 def _set_prices(counted: NDArray[np.int64], prices: NDArray[np.float32]) -> None:
@@ -136,26 +165,33 @@ def _classify(magnitudes: Stack, classes: NDArray[np.uint8]) -> None:
                     classes[k, r, c] = _CLASS_OF[64 * np.int64(total[c]) // max(np.int64(weights[r, c]), 1)]
 
 
-@numba.njit("float32(float32[:,:,::1], int64, int64, int64)", cache=True, nogil=True)
-def _price(prices: NDArray[np.float32], which: int, kind: int, size: int) -> float:
-    if size < SIZES:
-        return prices[which, kind, size]
-    extra = np.float32(0)
-    while size >= SIZES:
-        size >>= 1
-        extra += np.float32(2)
-    return prices[which, kind, SIZES - 1] + extra
+def _ways(trellis: Trellis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The two states that lead to each state, and for each of them which error is paid: side x 2 + parity.
 
-
-def _behind(trellis: Trellis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The two states that lead to each state, and for each of them which error is paid: side x 2 + parity."""
+    Filled to as many states as a step has lanes, by states that are never reached.
+    """
     states = len(trellis.sides)
-    before, paid = np.zeros((2, states), np.int64), np.zeros((2, states), np.int64)
+    before, paid = np.stack([np.arange(LANES)] * 2), np.zeros((2, LANES), np.int64)
     for to in range(states):
         ways = [(s, p) for s in range(states) for p in range(2) if trellis.following[s, p] == to]
         for way, (state, parity) in enumerate(ways):
             before[way, to], paid[way, to] = state, 2 * trellis.sides[state] + parity
     return before, paid
+
+
+_WAYS = {len(trellis.sides): _ways(trellis) for trellis in (FOUR, SIXTEEN)}
+_step_four, _step_sixteen = stepper(*_WAYS[4]), stepper(*_WAYS[16])
+
+
+@numba.njit("float32(float32[:,:,::1], int64, int64, int64, float32)", cache=True, nogil=True)
+def _price(prices: NDArray[np.float32], which: int, kind: int, size: int, slope: float) -> float:
+    if size < SIZES:
+        return prices[which, kind, size]
+    extra = np.float32(0)
+    while size >= SIZES:
+        size >>= 1
+        extra += np.float32(2) * slope
+    return prices[which, kind, SIZES - 1] + extra
 
 
 @numba.njit(
@@ -169,50 +205,47 @@ def _viterbi(
 ) -> None:
     components, rows, cols = sizes.shape
     count, states = rows * cols, len(sides)
-    ways = np.zeros((count, states), np.uint8)  # by which of the two ways a state was reached
-    taken = np.zeros((count, 4), np.int32)  # cheapest magnitude of each parity in either quantiser
-    cost, new_cost = np.zeros(states, np.float32), np.zeros(states, np.float32)
-    dear = np.zeros(4, np.float32)
+    ways = np.zeros(count, np.uint16)  # a bit for each state: by which of its two ways it was reached
+    zeroed = np.zeros(count, np.uint8)  # a bit for each quantiser: nothing is cheaper than its even choice
+    cost, dear = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
     for k in range(components):
+        flat, kinds = sizes[k].ravel(), classes[k].ravel()
         cost[:] = 1e30
         cost[0] = 0.0
-        at = 0
-        for r in range(rows):
-            for c in range(cols):
-                size, kind = sizes[k, r, c], np.int64(classes[k, r, c])
-                for which in range(2):
-                    lower = np.int64((size + which) * np.float32(0.5))
-                    near = np.float32(2 * lower - (which if lower > 0 else 0))
-                    next_one = np.float32(2 * lower + 2 - which)
-                    low = (size - near) * (size - near) + slope * _price(prices, which, kind, lower)
-                    high = (size - next_one) * (size - next_one) + slope * _price(prices, which, kind, lower + 1)
-                    zero = size * size + slope * prices[which, kind, 0]
-                    even, odd = (low, high) if (lower & 1) == 0 else (high, low)
-                    even_one, odd_one = (lower, lower + 1) if (lower & 1) == 0 else (lower + 1, lower)
-                    if zero < even:
-                        even, even_one = zero, np.int64(0)
-                    dear[2 * which], dear[2 * which + 1] = even, odd
-                    taken[at, 2 * which], taken[at, 2 * which + 1] = even_one, odd_one
-                least = np.float32(1e31)
-                reached = ways[at]
-                for state in range(states):
-                    first = cost[before[0, state]] + dear[paid[0, state]]
-                    other = cost[before[1, state]] + dear[paid[1, state]]
-                    reached[state] = 1 if other < first else 0
-                    new_cost[state] = min(first, other)
-                    least = min(least, new_cost[state])
-                for state in range(states):
-                    cost[state] = new_cost[state] - least
-                at += 1
-        state = np.int64(np.argmin(cost))
-        for r in range(rows - 1, -1, -1):
-            for c in range(cols - 1, -1, -1):
-                at -= 1
-                way = np.int64(ways[at, state])
-                magnitude = np.int64(taken[at, paid[way, state]])
-                state = before[way, state]
-                chosen[k, r, c] = np.int32(magnitude)
-                counted[sides[state], classes[k, r, c], min(magnitude, SIZES - 1)] += 1
+        for at in range(count):
+            size, kind = flat[at], np.int64(kinds[at])
+            nothing = np.uint8(0)
+            for which in range(2):
+                lower = np.int64((size + which) * np.float32(0.5))
+                near = np.float32(2 * lower - (which if lower > 0 else 0))
+                next_one = np.float32(2 * lower + 2 - which)
+                low = (size - near) * (size - near) + _price(prices, which, kind, lower, slope)
+                high = (size - next_one) * (size - next_one) + _price(prices, which, kind, lower + 1, slope)
+                zero = size * size + prices[which, kind, 0]
+                even, odd = (low, high) if (lower & 1) == 0 else (high, low)
+                if zero < even:
+                    even = zero
+                    nothing |= np.uint8(1 << which)
+                dear[2 * which], dear[2 * which + 1] = even, odd
+            zeroed[at] = nothing
+            ways[at] = np.uint16(_step_sixteen(cost, dear) if states == LANES else _step_four(cost, dear))
+            if at & (LEVELLED - 1) == LEVELLED - 1:
+                least = cost[0]
+                for state in range(1, LANES):
+                    least = min(least, cost[state])
+                for state in range(LANES):
+                    cost[state] -= least
+        state, into = np.int64(np.argmin(cost)), chosen[k].ravel()
+        for at in range(count - 1, -1, -1):
+            way = (np.int64(ways[at]) >> state) & 1
+            which, parity = paid[way, state] >> 1, paid[way, state] & 1
+            state = before[way, state]
+            lower = np.int64((flat[at] + which) * np.float32(0.5))
+            magnitude = lower + ((lower ^ parity) & 1)
+            if parity == 0 and (zeroed[at] >> which) & 1:
+                magnitude = np.int64(0)
+            into[at] = np.int32(magnitude)
+            counted[which, kinds[at], min(magnitude, SIZES - 1)] += 1
 
 
 @numba.njit("void(int32[:,:,::1], int64[:,::1], int64[::1], int32[:,:,::1])", cache=True, nogil=True)

@@ -21,6 +21,7 @@ from palimpsest.codec import stream as container
 from palimpsest.codec.damage import refusing
 from palimpsest.codec.decoded import DecodedTile
 from palimpsest.codec.models import model_by_hash
+from palimpsest.codec.planes import MixerState
 from palimpsest.codec.sampling import is_void
 from palimpsest.codec.tile import TileCoder, TilePlan
 from palimpsest.codec.tiling import allowed_workers, in_order
@@ -55,9 +56,9 @@ class StreamReader:
         self._spectral = header.read_spectral(stream, self.plan.shape.bands)
         head = stream.head
         levels = [int(n) for n in head.get("trained_levels", ())]
-        model = model_by_hash(str(head.get("model", "")), levels, int(head["version"]))
+        model = model_by_hash(str(head.get("model", "")), levels, int(head["version"]), str(head.get("coder", "")))
         state = model.state
-        if stream.has(container.CUBE_STATE):
+        if stream.has(container.CUBE_STATE) and isinstance(state, MixerState):
             state = cube_state.started(state, stream.read(container.CUBE_STATE))
         self._coder = TileCoder(model.transform, state, self.plan.levels)
         self._label_map: tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int64]] | None = None
@@ -250,8 +251,13 @@ class StreamReader:
         if tile.values is not None:
             return tile.values[chosen]
         assert tile.planes is not None
-        limits = self.plan.sampling.limits
-        integers = np.clip(self._spectral.synthesise(np.ascontiguousarray(tile.planes), chosen), *limits)
+        limits, sampling = self.plan.sampling.limits, self.plan.sampling
+        reasons = None if tile.reasons is None else tile.reasons[chosen]
+        planes = np.ascontiguousarray(tile.planes)
+        if not sampling.is_float and tile.labels is None:
+            values = self._spectral.synthesise(planes, chosen, limits, sampling.dtype)
+            return header.put_back(values, reasons, self.plan.nodata, is_exact=False)
+        integers = self._spectral.synthesise(planes, chosen, limits)
         if tile.numbers is not None and tile.labels is not None:
             bumps, shares = self._bumps()
             integers = depths.applied(integers, tile.numbers, tile.labels, bumps, shares[:, chosen], limits)
@@ -259,8 +265,7 @@ class StreamReader:
             _, bands_of, rmse = self._labels()
             fixes = refinement.Corrections(tile.fixes.rungs, np.ascontiguousarray(tile.fixes.steps[:, chosen]))
             integers = refinement.corrected(integers, tile.labels, fixes, bands_of[:, chosen], rmse[chosen], limits)
-        reasons = None if tile.reasons is None else tile.reasons[chosen]
-        return header.put_back(self.plan.sampling.stored(integers), reasons, self.plan.nodata, is_exact=False)
+        return header.put_back(sampling.stored(integers), reasons, self.plan.nodata, is_exact=False)
 
     def _labels(self) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int64]]:
         with self._lock:

@@ -16,6 +16,8 @@ from palimpsest.cubes import Reason
 from palimpsest.errors import CubeRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube, Window
@@ -105,6 +107,18 @@ def as_float32(cube: Cube) -> Cube:
     return cube.with_data(narrow, "stored as float32, which holds every value exactly")
 
 
+def largest_of(cube: Cube, windows: Iterable[Window]) -> float:
+    """Largest finite magnitude among usable voxels; 0 where there is none."""
+    if cube.is_integer:
+        return 0.0
+    largest = 0.0
+    for window in windows:
+        usable = ~is_void(voxel_reasons(cube, window))
+        values = np.abs(np.asarray(cube.data[(slice(None), *window.slices)]))[usable]
+        largest = max(largest, float(values.max(initial=0)))
+    return largest
+
+
 def voxel_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:
     """Reason of each voxel of a window that is not to be believed, else 0; ``(band, row, col)`` uint8.
 
@@ -121,14 +135,21 @@ def voxel_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:
     return reasons
 
 
+def _marks(kinds: tuple[Reason, ...]) -> NDArray[np.bool_]:
+    return np.isin(np.arange(256), kinds)
+
+
+_IS_VOID, _IS_HOLLOW = _marks(VOID), _marks(HOLLOW)
+
+
 def is_void(reasons: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Voxels that hold no number at all."""
-    return np.isin(reasons, VOID)
+    return _IS_VOID[reasons] if reasons.any() else np.zeros(reasons.shape, bool)
 
 
 def is_hollow(reasons: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Voxels whose number says nothing of the scene: bits spent on them would be wasted."""
-    return np.isin(reasons, HOLLOW)
+    return _IS_HOLLOW[reasons] if reasons.any() else np.zeros(reasons.shape, bool)
 
 
 def filled_spectra(

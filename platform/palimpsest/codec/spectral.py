@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 
+from palimpsest.codec.tiling import in_order
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 WEIGHT_UNIT = 256  # band weights are whole multiples of 1/256
 BASIS_SHARE = 0.04
@@ -31,7 +33,7 @@ _SMALLEST_COST = 1e-9
 _ENTRY_BITS = 25  # of a basis number
 _GUARD_BITS = 12
 _MULTIPLIER_BITS = 20
-_BLOCK = 4096  # pixels whose sums are held at a time
+_BLOCK = 1024  # pixels whose sums are held at a time
 _EXACT = 2.0**52
 
 
@@ -52,24 +54,31 @@ class Statistics:
     largest: float
 
 
-def gather(blocks: Iterable[NDArray[np.float64]], bands: int) -> Statistics:
-    """Moments of blocks of spectra, each ``(n, band)``, in one pass, float64."""
+def gather(blocks: Iterable[NDArray[np.generic]], bands: int, workers: int = 1) -> Statistics:
+    """Moments of blocks of spectra, each ``(n, band)``, in one pass, float64; the same for any number of workers."""
     count, total, square = 0, np.zeros(bands), np.zeros((bands, bands))
-    origin: NDArray[np.float64] | None = None
     low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
-    for block in blocks:
-        if len(block) == 0:
-            continue
-        if origin is None:
-            # Moments about a spectrum of the cube itself: large offsets would otherwise eat the digits.
-            origin = block.mean(axis=0)
-        shifted = block - origin
-        count += len(block)
-        total += shifted.sum(axis=0)
-        square += shifted.T @ shifted
-        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    if origin is None:
+    filled = (block for block in blocks if len(block))
+    first = next(filled, None)
+    if first is None:
         return Statistics(0, np.zeros(bands), np.zeros((bands, bands)), 0.0)
+    # Moments about a spectrum of the cube itself: large offsets would otherwise eat the digits.
+    origin = first.mean(axis=0, dtype=np.float64)
+
+    def moments(block: NDArray[np.generic]) -> tuple[NDArray[np.float64], ...]:
+        shifted = block - origin
+        return shifted.sum(axis=0), shifted.T @ shifted, block.min(axis=0), block.max(axis=0)
+
+    def counted() -> Iterator[NDArray[np.generic]]:
+        nonlocal count
+        for block in chain((first,), filled):
+            count += len(block)
+            yield block
+
+    for sums, squares, least, most in in_order(moments, counted(), workers):
+        total += sums
+        square += squares
+        low, high = np.minimum(low, least), np.maximum(high, most)
     mean = total / count
     covariance = square / count - np.outer(mean, mean)
     centre = origin + mean
@@ -107,21 +116,23 @@ class SpectralLevel:
         """The basis as the decoder has it, ``(band, component)`` float64."""
         return self.basis.astype(np.float64) * np.exp2(-self.shifts.astype(np.float64))
 
-    def analyse(self, values: NDArray[np.float64]) -> NDArray[np.int32]:
+    def analyse(self, values: NDArray[np.generic], real: type[np.floating] = np.float64) -> NDArray[np.int32]:
         """Component planes of spectra; the encoder's half, in floating point.
 
         Args:
             values: ``(band, ...)`` stored integer units.
+            real: type of number to compute with.
 
         Returns:
             ``(component, ...)`` int32 in units of step / 2^fraction_bits.
         """
         bands = len(self.mean)
         flat = values.reshape(bands, -1)
-        weighted = (flat - self.mean[:, None]) * (self.weights[:, None] / WEIGHT_UNIT)
-        planes = self._inverse() @ weighted
-        fixed = np.rint(planes * (2.0**self.fraction_bits / self.step))
-        limited = np.clip(fixed, -LARGEST_COMPONENT, LARGEST_COMPONENT).astype(np.int32)
+        centred = np.subtract(flat, self.mean[:, None].astype(real), dtype=real, casting="same_kind")
+        scale = self.weights / (WEIGHT_UNIT * self.step) * 2.0**self.fraction_bits
+        fixed = (self._inverse() * scale).astype(real) @ centred
+        np.rint(fixed, out=fixed)
+        limited = np.clip(fixed, -LARGEST_COMPONENT, LARGEST_COMPONENT, out=fixed).astype(np.int32)
         return limited.reshape(self.components, *values.shape[1:])
 
     def variances(self, covariance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -136,28 +147,39 @@ class SpectralLevel:
             self.inverse.append(np.linalg.pinv(self.decoded_basis()))
         return self.inverse[-1]
 
-    def synthesise(self, planes: NDArray[np.int32], bands: NDArray[np.intp] | None = None) -> NDArray[np.int64]:
+    def synthesise(
+        self, planes: NDArray[np.int32], bands: NDArray[np.intp] | None = None,
+        limits: tuple[int, int] | None = None, dtype: DTypeLike = np.int64,
+    ) -> NDArray[Any]:
         """Values of component planes, integer arithmetic.
 
         Args:
             planes: ``(component, ...)`` int32.
             bands: which bands to compute; None is all.
+            limits: smallest and largest value to give; None does not clip.
+            dtype: of the values, an integer type that holds them.
 
         Returns:
-            ``(band, ...)`` int64, stored integer units, not yet clipped.
+            ``(band, ...)`` stored integer units.
         """
         chosen = np.arange(len(self.mean)) if bands is None else bands
         shape = planes.shape[1:]
-        out = np.empty((chosen.size, math.prod(shape)), np.int64)
+        out = np.empty((chosen.size, math.prod(shape)), dtype)
         flat = np.ascontiguousarray(planes.reshape(self.components, out.shape[1]))
         deepest = int(self.shifts.max(initial=0))
         raised = np.ascontiguousarray(self.basis[chosen] << (deepest - self.shifts)[None, :])
         down = max(0, deepest - _GUARD_BITS)
         multipliers, exponents = self._multipliers(deepest - down, chosen)
+        mean, real = self.mean[chosen], raised.astype(np.float64)
         for start in range(0, out.shape[1], _BLOCK):
-            part, into = flat[:, start : start + _BLOCK], out[:, start : start + _BLOCK]
-            sums = _exact_product(raised, part)
-            _scale_sums(sums, self.mean[chosen], down, multipliers, exponents, into)
+            part = flat[:, start : start + _BLOCK]
+            sums = _exact_product(raised, real, part)
+            values = np.empty(sums.shape, np.int64)
+            scale = _scale_real_sums if sums.dtype.kind == "f" else _scale_sums
+            scale(sums, mean, down, multipliers, exponents, values)
+            if limits is not None:
+                np.clip(values, *limits, out=values)
+            out[:, start : start + _BLOCK] = values
         return out.reshape(chosen.size, *shape)
 
     def _multipliers(
@@ -223,17 +245,19 @@ def fit(
     return level
 
 
-def _exact_product(basis: NDArray[np.int64], planes: NDArray[np.int32]) -> NDArray[np.int64]:
-    """``basis @ planes`` in integers.
+def _exact_product(
+    basis: NDArray[np.int64], real: NDArray[np.float64], planes: NDArray[np.int32]
+) -> NDArray[np.int64] | NDArray[np.float64]:
+    """``basis @ planes`` in integers, which may be floating-point numbers; ``real`` is the basis as such.
 
     Floating point does it many times faster, and where no sum of magnitudes reaches 2^53 it gives the same integers in
     whatever order it adds.
     """
     wide = planes.astype(np.float64)
     reach = np.abs(wide).max(axis=1, initial=0.0)
-    real = basis.astype(np.float64)
     if float((np.abs(real) @ reach).max(initial=0.0)) < _EXACT:
-        return (real @ wide).astype(np.int64)
+        product: NDArray[np.float64] = real @ wide
+        return product
     out = np.zeros((len(basis), planes.shape[1]), np.int64)
     _product(basis, np.ascontiguousarray(planes), out)
     return out
@@ -258,6 +282,24 @@ def _scale_sums(
         half = np.int64(1) << (exponent - 1) if exponent > 0 else np.int64(0)
         for i in range(sums.shape[1]):
             product = ((sums[b, i] + half_down) >> down) * multiplier
+            if exponent > 0:
+                out[b, i] = middle + ((product + half) >> exponent)
+            else:
+                out[b, i] = middle + (product << -exponent)
+
+
+@numba.njit("void(float64[:,::1],int64[::1],int64,int64[::1],int64[::1],int64[:,::1])", cache=True, nogil=True)
+def _scale_real_sums(
+    sums: NDArray[np.float64], mean: NDArray[np.int64], down: int, multipliers: NDArray[np.int64],
+    exponents: NDArray[np.int64], out: NDArray[np.int64],
+) -> None:
+    """As :func:`_scale_sums`, of integers that are held as floating point."""
+    half_down = (np.int64(1) << down) >> 1
+    for b in range(sums.shape[0]):
+        exponent, middle, multiplier = exponents[b], mean[b], multipliers[b]
+        half = np.int64(1) << (exponent - 1) if exponent > 0 else np.int64(0)
+        for i in range(sums.shape[1]):
+            product = ((np.int64(sums[b, i]) + half_down) >> down) * multiplier
             if exponent > 0:
                 out[b, i] = middle + ((product + half) >> exponent)
             else:

@@ -15,14 +15,16 @@ from palimpsest.codec import rdoq
 from palimpsest.codec.cube_state import Learnt
 from palimpsest.codec.planes import SIDE_LEVEL, ChunkDecoder, ChunkEncoder
 from palimpsest.codec.quantiser import Pull, block_gains, dequantise, quantise, unit_step
+from palimpsest.codec.quick import QuickDecoder, QuickEncoder, QuickState
 from palimpsest.codec.spatial import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from palimpsest.codec.planes import MixerState, Told
+    from palimpsest.codec.quick import Known
     from palimpsest.codec.spatial import LevelTransform
 
     Stack = NDArray[np.int32]
@@ -77,13 +79,13 @@ class TileCoder:
 
     Args:
         transform: the spatial levels.
-        initial: the mixer's state at the start of a tile.
+        initial: the coder's state at the start of a tile, which says which coder it is.
         levels: how many spatial levels every tile has, however small the tiles at the edges are.
         passes: of the encoder's trellis.
     """
 
     def __init__(
-        self, transform: LevelTransform, initial: MixerState, levels: int, *, passes: int = rdoq.PASSES
+        self, transform: LevelTransform, initial: MixerState | QuickState, levels: int, *, passes: int = rdoq.PASSES
     ) -> None:
         self._transform = transform
         self._initial = initial
@@ -118,15 +120,15 @@ class TileCoder:
             return coded, dequantise(coded, step, local, pull, trellis)
 
         coarse, coarse_back = quantised(coarse_planes, spread.coarse, levels)
-        told: list[Told] = []
-        encoder = ChunkEncoder(state, coarse.size, told)
+        write = _writer(state)
+        encoder = write(coarse.size)
         encoder.code(coarse, level=SIDE_LEVEL, orientation=COARSE, dependent=True)
         chunks.append(encoder.finish())
         back: list[Parts] = []
         parents: Sequence[Stack | None] = (None, None, None)
         for level in range(levels, 0, -1):
             coded = [quantised(details[level - 1][o], spread.details[level - 1][o], level) for o in range(3)]
-            encoder = ChunkEncoder(state, sum(part.size for part in details[level - 1]), told)
+            encoder = write(sum(part.size for part in details[level - 1]))
             for o in range(3):
                 encoder.code(
                     coded[o][0], level=level - 1, orientation=o, parents=parents[o],
@@ -137,7 +139,7 @@ class TileCoder:
             parents = [part[0] for part in coded]
         rebuilt = self._transform.synthesise_stack(coarse_back, back[::-1])
         assert rebuilt.shape == (components, rows, cols)
-        if learnt is not None:
+        if learnt is not None and not isinstance(state, QuickState):
             learnt.append(Learnt.of(state, components))
         return TileCode(tuple(chunks), tuple(pulls)), rebuilt
 
@@ -150,8 +152,8 @@ class TileCoder:
         spread = self._transform.synthesis_gains(levels)
         coarse_shape, shapes = part_shapes(plan.rows, plan.cols, levels)
         state, trellis = self._initial.copy(), self._initial.trellis
-        told: list[Told] = []
-        coded = ChunkDecoder(state, chunks[0], told).read(
+        read = _reader(state)
+        coded = read(chunks[0]).read(
             (plan.components, *coarse_shape), level=SIDE_LEVEL, orientation=COARSE, dependent=True
         )
         step = unit_step(plan.fraction_bits, spread.coarse)
@@ -159,7 +161,7 @@ class TileCoder:
         back: list[Parts] = []
         parents: list[Stack | None] = [None, None, None]
         for at, level in enumerate(range(levels, down_to_level, -1)):
-            decoder = ChunkDecoder(state, chunks[1 + at], told)
+            decoder = read(chunks[1 + at])
             stacks: list[Stack] = []
             for o in range(3):
                 stacks.append(
@@ -194,3 +196,25 @@ class TileCoder:
             plane = np.full((side, side), _PROBE, np.int32)
             self._constant[level] = float(np.median(self._transform.analyse(plane, level).coarse)) / _PROBE
         return self._constant[level]
+
+
+def _writer(state: MixerState | QuickState) -> Callable[[int], ChunkEncoder | QuickEncoder]:
+    """What begins a chunk of at most so many samples; the chunks of a tile share what they know."""
+    if isinstance(state, QuickState):
+        known: Known = []
+        quick = state
+        return lambda samples: QuickEncoder(quick, samples, known)
+    told: list[Told] = []
+    mixing = state
+    return lambda samples: ChunkEncoder(mixing, samples, told)
+
+
+def _reader(state: MixerState | QuickState) -> Callable[[bytes], ChunkDecoder | QuickDecoder]:
+    """What reads a chunk, the other half of :func:`_writer`."""
+    if isinstance(state, QuickState):
+        known: Known = []
+        quick = state
+        return lambda data: QuickDecoder(quick, data, known)
+    told: list[Told] = []
+    mixing = state
+    return lambda data: ChunkDecoder(mixing, data, told)

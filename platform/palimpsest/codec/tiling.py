@@ -22,7 +22,7 @@ WHOLE_PIXELS = 1 << 15  # cubes of at most this many pixels are one tile, or til
 SIDES = (256, 224, 192, 160, 128, 112, 96, 80, 64, 56, 48, 40, 32, 16, 8)  # whole in every level they have
 SHORTEST = 32  # below it tiles know too little; shorter ones are for cubes of thousands of bands
 SMALLEST_SIDE = 8
-TILE_BITS = 5 << 15
+TILE_BITS, QUICK_TILE_BITS = 5 << 15, 1 << 19
 TILE_VOXELS = 1 << 23  # of a tile, so that any machine can hold some
 EXACT_SIDE = 256  # each tile of the exact layer sends its own predictor, which small tiles do not earn back
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def tile_side(rows: int, cols: int, bands: int, bpppc: float | None) -> int:
+def tile_side(rows: int, cols: int, bands: int, bpppc: float | None, *, quick: bool = False) -> int:
     """Side of the tiles of a cube, in pixels.
 
     Args:
@@ -38,10 +38,12 @@ def tile_side(rows: int, cols: int, bands: int, bpppc: float | None) -> int:
         cols: of the cube.
         bands: of the cube.
         bpppc: the rate aimed at; None where every voxel is coded exactly.
+        quick: whether a coder that is some times faster codes them.
     """
     if rows * cols <= WHOLE_PIXELS:
         return WHOLE
-    wanted = EXACT_SIDE if bpppc is None else max(SHORTEST, math.sqrt(TILE_BITS / (bpppc * bands)))
+    bits = QUICK_TILE_BITS if quick else TILE_BITS
+    wanted = EXACT_SIDE if bpppc is None else max(SHORTEST, math.sqrt(bits / (bpppc * bands)))
     largest = math.sqrt(TILE_VOXELS / bands)
     return next((side for side in SIDES if side <= min(wanted, largest)), SMALLEST_SIDE)
 
