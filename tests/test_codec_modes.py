@@ -103,6 +103,39 @@ def test_bounds_that_do_not_fit_the_bands_are_refused(tmp_path, asked):
         round_trip(made(3, 8, 8), tmp_path, mode="bound", max_error=asked)
 
 
+COUNTS = [
+    ("float32", lambda counts: counts / np.float32(10000)), ("float32", lambda counts: counts * np.float32(0.0001)),
+    ("float64", lambda counts: counts * 0.01237), ("float32", lambda counts: counts / counts.max()),
+]
+
+
+@pytest.mark.parametrize("at", range(len(COUNTS)))
+def test_counts_in_floating_point_disguise_cost_what_counts_cost(tmp_path, at):
+    dtype, disguise = COUNTS[at]
+    counts = made(12, 33, 40)
+    values = np.stack([disguise(band.astype(dtype)) for band in np.asarray(counts.data)]).astype(dtype)
+    cube = Cube(values, counts.bands)
+    decoded, report = round_trip(cube, tmp_path, mode="lossless")
+    assert decoded.data.dtype == dtype
+    assert decoded.data.tobytes() == values.tobytes()
+    _, plain = round_trip(counts, tmp_path, mode="lossless")
+    assert report.size < 1.02 * plain.size + 200
+    _, bound = round_trip(cube, tmp_path, mode="bound", max_error=float(np.ptp(values)) / 100)
+    assert bound.max_error <= np.ptp(values) / 100
+    assert bound.size < 0.6 * report.size
+
+
+def test_one_value_off_the_lattice_or_an_odd_nan_is_kept_too(tmp_path):
+    counts = made(6, 20, 24)
+    values = np.asarray(counts.data).astype(np.float32) / np.float32(10000)
+    values[2, 3, 4] = np.nextafter(values[2, 3, 4], np.float32(9))
+    odd = values.copy()
+    odd.view(np.uint32)[1, 1, 1] = 0x7FC12345
+    for data in (values, odd, np.where(values == values[0, 0, 0], np.float32(-0.0), values)):
+        decoded, _ = round_trip(Cube(data, counts.bands), tmp_path, mode="lossless")
+        assert decoded.data.tobytes() == data.tobytes()
+
+
 def test_coarse_bounds_cost_little_more_than_a_reconstruction_as_good(tmp_path):
     cube = made(30, 48, 48)
     _, coarse = round_trip(cube, tmp_path, mode="bound", max_error=400.0)

@@ -142,6 +142,7 @@ ABSURD = [
     {"components": 11}, {"model": "0" * 64}, {"version": 99}, {"coder": "slow"}, {"coder": 7}, {"nodata": []},
     {"max_error": "none"},
     {"max_error": [1.0, 2.0]}, {"max_error": [[4.0] * 12]}, {"max_error": -4}, {"max_error": 1e300}, {"max_error": {}},
+    {"lattice": [1e4]}, {"lattice": [0.0]}, {"lattice": "tenth"}, {"lattice": [1.0] * 5}, {"lattice": []},
     {"trained_levels": [99]}, {"geotransform": [1, 2]}, {"names": 5}, {"shape": [12, 21, 24]}, {"metadata": 3},
 ]
 

@@ -11,7 +11,13 @@ from palimpsest.measure import max_error
 from palimpsest_pipelines.codec_benchmark import ccsds123
 from palimpsest_pipelines.codec_benchmark.distortion import coded
 from palimpsest_pipelines.codec_benchmark.ledger import code_of, own_code
-from palimpsest_pipelines.codec_benchmark.rivals import BOUNDED, imagecodecs_version, smallest_bounded
+from palimpsest_pipelines.codec_benchmark.rivals import (
+    BOUNDED,
+    FLOATING,
+    imagecodecs_version,
+    smallest_bounded,
+    smallest_lossless,
+)
 
 if TYPE_CHECKING:
     from palimpsest_pipelines.codec_benchmark.ledger import Ledger
@@ -24,10 +30,11 @@ OURS = "palimpsest"
 
 
 def measure_lossless(scene: Scene, ledger: Ledger) -> None:
-    """Bits per sample of an integer scene; every voxel compared after decoding."""
-    if not scene.cube.is_integer:
-        return
+    """Bits per sample; every voxel compared after decoding. CCSDS-123 has integers alone to do with."""
     ledger.measured(scene, LOSSLESS, OURS, {}, own_code(), lambda: _lossless(scene))
+    if not scene.cube.is_integer:
+        _measure_floating(scene, ledger)
+        return
     code = code_of("palimpsest_pipelines.codec_benchmark.ccsds123")
     for settings in ccsds123.CANDIDATES:
         ledger.measured(
@@ -36,12 +43,26 @@ def measure_lossless(scene: Scene, ledger: Ledger) -> None:
         )
 
 
+def _measure_floating(scene: Scene, ledger: Ledger) -> None:
+    if importlib.util.find_spec("imagecodecs") is None:
+        return
+    values = np.asarray(scene.cube.data)
+    code = code_of("palimpsest_pipelines.codec_benchmark.rivals") + imagecodecs_version()
+    for name in FLOATING:
+        ledger.measured(
+            scene, LOSSLESS, name, {}, code,
+            lambda name=name: {  # type: ignore[misc] # bound now
+                "bits": 8 * smallest_lossless(values, name) / values.size
+            },
+        )
+
+
 def _lossless(scene: Scene) -> dict[str, object]:
     from palimpsest.codec.contract import EncodeSettings
 
     settings = EncodeSettings(mode="lossless", bpppc=None, strength=0.0, model=scene.model)
     report, decoded = coded(scene.cube, settings)
-    return {"bits": report.bpppc, "is_exact": bool(np.array_equal(decoded.data, scene.cube.data))}
+    return {"bits": report.bpppc, "is_exact": decoded.data.tobytes() == np.ascontiguousarray(scene.cube.data).tobytes()}
 
 
 def _ccsds(scene: Scene, settings: ccsds123.Settings) -> dict[str, object]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PCA_JPEG2000 = "pca_jpeg2000"
 BOUNDED = ("sz3", "sperr", "lerc")
+FLOATING = ("pcodec", "zfp", "lerc")  # that keep every bit of floating point; pcodec looks for integers in disguise
 RATE_TOLERANCE = 0.01
 MOST_TRIES = 14
 ROUNDING = 0.49  # below one half, so that a rounded value never lies further away than the bound
@@ -149,6 +150,40 @@ def smallest_bounded(values: NDArray[np.generic], name: str, bound: float, *, ro
             sizes.append(size)
     if not sizes:
         raise UsageError("the rival did not keep its own bound", where=name, wanted=bound)
+    return min(sizes)
+
+
+def smallest_lossless(values: NDArray[np.floating[Any]], name: str) -> int:
+    """Bytes of the smaller of two lossless streams of floating-point values, ``(band, row, col)``, read back.
+
+    Raises:
+        UsageError: no such codec, or none of its streams came back bit by bit.
+    """
+    import imagecodecs
+
+    coders: dict[str, tuple[Callable[..., bytes | bytearray], Callable[..., NDArray[Any]]]] = {
+        "pcodec": (
+            lambda cube: imagecodecs.pcodec_encode(cube, level=12),
+            lambda stream, cube: imagecodecs.pcodec_decode(stream, cube.shape, cube.dtype),
+        ),
+        "zfp": (
+            lambda cube: imagecodecs.zfp_encode(cube, mode="R"), lambda stream, cube: imagecodecs.zfp_decode(stream),
+        ),
+        "lerc": (
+            lambda cube: bytes(imagecodecs.lerc_encode(cube, level=0)),
+            lambda stream, cube: imagecodecs.lerc_decode(stream),
+        ),
+    }
+    if name not in coders:
+        raise UsageError("no such rival", got=name, wanted=", ".join(FLOATING))
+    encode, decode = coders[name]
+    sizes = []
+    for layout in (np.ascontiguousarray(values), np.ascontiguousarray(np.moveaxis(values, 0, 2))):
+        stream = encode(layout)
+        if np.asarray(decode(stream, layout)).tobytes() == layout.tobytes():
+            sizes.append(len(stream))
+    if not sizes:
+        raise UsageError("the rival did not keep every bit", where=name)
     return min(sizes)
 
 

@@ -89,14 +89,14 @@ def meanings(rows: Sequence[Row], variant: str = DEFAULT) -> dict[tuple[str, flo
     return found
 
 
-def lossless_ratios(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """By scene, our bits a sample and the smallest of CCSDS-123's over its settings."""
+def lossless_ratios(rows: Sequence[Row], rivals: Sequence[str] = (exact.CCSDS,)) -> dict[str, tuple[float, float]]:
+    """By scene, our bits a sample and the smallest of some rivals' over their settings."""
     ours: dict[str, float] = {}
     theirs: dict[str, float] = {}
     for row in rows_of(rows, exact.LOSSLESS):
         if row["subject"] == exact.OURS:
             ours[row["scene"]] = float(row["bits"])
-        else:
+        elif row["subject"] in rivals:
             theirs[row["scene"]] = min(float(row["bits"]), theirs.get(row["scene"], np.inf))
     return {scene: (bits, theirs[scene]) for scene, bits in ours.items() if scene in theirs}
 

@@ -13,23 +13,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import header, spectral
+from palimpsest.codec.lattice import LARGEST as LARGEST_ON_LATTICE
+from palimpsest.codec.lattice import Lattice, number_of
 from palimpsest.codec.layers import Exactness
-from palimpsest.codec.weighing import BandWeights
+from palimpsest.codec.sampling import Sampling, is_void, voxel_reasons
 from palimpsest.cubes.window import Window
 from palimpsest.errors import PromiseBroken, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import EncodeSettings
     from palimpsest.codec.encoded import Encoding
     from palimpsest.codec.encoder import Encoder
-    from palimpsest.codec.sampling import Sampling
+    from palimpsest.cubes import Cube
 
 BASE_BPPPC = 0.05  # of the reconstruction below a lossless layer: measured best on four scenes among 0 to 0.5
 PATCH, PATCHES = 128, 2  # side in pixels and number of the pieces that the step is searched on
-FIRST, RATIO = 2.83, math.sqrt(2)  # steps over the bound: the first tried, and from one to the next
+FIRST, RATIO = 2.83, math.sqrt(2)  # steps over half the width of cells: the first tried, and from one to the next
 LARGEST = 64.0  # of these multiples
+LATTICE_STRIPS = 4  # of a large cube, which tell what its values may lie on
 PREDICTED_FROM = 4.0  # below it the reconstruction is too good for prediction to pay
 
 
@@ -49,17 +54,44 @@ def asked_bounds(settings: EncodeSettings, bands: int) -> NDArray[np.float64]:
     return np.broadcast_to(asked, bands).astype(np.float64)
 
 
+def lattice_of(cube: Cube, windows: Sequence[Window]) -> Lattice | None:
+    """What all floating-point values of a cube lie on, exactly to the bit, nodata and NaN put back as ever; or None."""
+    if cube.is_integer:
+        return None
+    every = max(1, len(windows) // LATTICE_STRIPS)
+    pieces: list[list[NDArray[np.generic]]] = [[] for _ in range(cube.shape.bands)]
+    for window in windows[::every]:
+        usable = ~is_void(voxel_reasons(cube, window))
+        values = np.asarray(cube.data[(slice(None), *window.slices)])
+        for band, kept in enumerate(pieces):
+            kept.append(values[band][usable[band]])
+    numbers = []
+    for kept in pieces:
+        number = number_of(np.concatenate(kept))
+        if number is None:
+            return None
+        numbers.append(number)
+    sampling = Sampling(cube.data.dtype.name, 1.0, Lattice(np.array(numbers)))
+    for window in windows:
+        values = np.ascontiguousarray(cube.data[(slice(None), *window.slices)])
+        integers = sampling.integers(values)
+        again = header.put_back(sampling.stored(integers), voxel_reasons(cube, window), cube.nodata, is_exact=True)
+        if again.tobytes() != values.tobytes() or np.abs(integers).max() > LARGEST_ON_LATTICE:
+            return None
+    return sampling.lattice
+
+
 def exactly(encoder: Encoder) -> Encoding:
     """A cube within its bounds, each voxel checked.
 
     Raises:
         PromiseBroken: one was not.
     """
-    bounds = encoder.sampling.bounds(encoder.bounds)
+    widths = encoder.sampling.widths(encoder.bounds)
     step, is_plain = encoder.step_near(BASE_BPPPC), False
-    if bounds.any() and encoder.statistics.count:
-        step, is_plain = _cheapest(encoder, bounds, step)
-    encoding = encoder.encode(step, exact=Exactness(bounds, is_plain))
+    if encoder.bounds.any() and encoder.statistics.count:
+        step, is_plain = _cheapest(encoder, widths, step)
+    encoding = encoder.encode(step, exact=Exactness(widths, is_plain))
     worst = np.max([tile.settled.worst for tile in encoding.tiles if tile.settled is not None], axis=0)
     if (worst > encoder.bounds).any():
         band = int(np.argmax(worst - encoder.bounds))
@@ -68,23 +100,16 @@ def exactly(encoder: Encoder) -> Encoding:
     return encoding
 
 
-def weights_within(bounds: NDArray[np.float64], sampling: Sampling) -> BandWeights:
-    """Weights of the reconstruction's errors where bands have bounds of their own: the smaller one, the heavier."""
-    weights = 1 / (sampling.bounds(bounds) + 0.5)
-    return BandWeights(weights / np.sqrt((weights**2).mean()), np.zeros(len(bounds)))
-
-
-def _cheapest(encoder: Encoder, bounds: NDArray[np.int64], coarsest: float) -> tuple[float, bool]:
+def _cheapest(encoder: Encoder, widths: NDArray[np.int64], coarsest: float) -> tuple[float, bool]:
     """The step with the fewest bytes on some patches, and whether the exact layer does without prediction."""
-    weighed = (bounds + 0.5) * encoder.weights.asked
-    unit = float(np.exp(np.log(weighed).mean()))
+    unit = float(np.exp(np.log(widths / 2 * np.sqrt(encoder.weights.floor)).mean()))
     patches = _patches(encoder)
     sizes: dict[tuple[float, bool], float] = {}
 
     def size(multiple: float, *, is_plain: bool) -> float:
         key = (multiple, is_plain)
         if key not in sizes:
-            sizes[key] = _size(encoder, patches, multiple * unit, Exactness(bounds, is_plain))
+            sizes[key] = _size(encoder, patches, multiple * unit, Exactness(widths, is_plain))
         return sizes[key]
 
     best = FIRST

@@ -86,11 +86,12 @@ class Encoder:
         self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
         self.opening = b""  # the section that tells where all tiles start, where that is not the shipped state
         self.bounds = bound_target.asked_bounds(settings, bands)
-        self.sampling = sampling_of(cube, largest_of(cube, self._strips()), self.bounds)
+        lattice = None if settings.mode == "rate" else bound_target.lattice_of(cube, list(self._strips()))
+        self.sampling = sampling_of(cube, largest_of(cube, self._strips()), self.bounds, lattice)
         self.statistics = spectral.gather(self._spectra(), bands, self.workers)
         self.weights = BandWeights.of(self.importance, self.statistics, map(self.samples, looked_at(rows, cols)))
-        if np.ptp(self.bounds) > 0:
-            self.weights = bound_target.weights_within(self.bounds, self.sampling)
+        if self.bounds.any() and np.ptp(self.sampling.widths(self.bounds)) > 0:
+            self.weights = BandWeights.by_size(self.sampling.widths(self.bounds).astype(np.float64))
 
     def _spectra(self) -> Iterator[NDArray[np.generic]]:
         """Complete usable spectra strip by strip, ``(n, band)``; filled ones where none is complete."""
@@ -255,12 +256,17 @@ class Encoder:
         before = np.asarray(self.cube.data[(slice(None), *tile.window.slices)])
         return settled(before, self.stored(tile), self.promised(tile.window))
 
+    @property
+    def _codes_bits(self) -> bool:
+        """Whether the exact layer codes the bits of floating-point values, no better integers being known."""
+        return self.settings.mode == "lossless" and self.sampling.is_float and self.sampling.lattice is None
+
     def _with_exact(
         self, tile: EncodedTile, integers: NDArray[np.int64], void: NDArray[np.bool_],
         exact: layers.Exactness,
     ) -> EncodedTile:
         base, limits = tile.decoded, self.sampling.limits
-        if self.sampling.is_float and self.settings.mode == "lossless":
+        if self._codes_bits:
             stored = np.asarray(self.cube.data[(slice(None), *tile.window.slices)]).astype(np.float32)
             integers = layers.ordered_bits(stored)
             base = layers.ordered_bits(self.sampling.stored(base).astype(np.float32))
@@ -270,7 +276,7 @@ class Encoder:
 
     def stored(self, tile: EncodedTile) -> NDArray[np.generic]:
         """What the decoder will give for a tile, stored values, void voxels put back."""
-        if self.sampling.is_float and self.settings.mode == "lossless" and tile.exact:
+        if self._codes_bits and tile.exact:
             return layers.unordered_bits(tile.decoded).astype(self.cube.data.dtype)
         reasons = voxel_reasons(self.cube, tile.window)
         return header.put_back(
@@ -298,7 +304,7 @@ class Encoder:
         found = [tile.settled.worst for tile in coded if tile.settled is not None]
         if self.settings.mode == "lossless" or len(found) < len(coded):
             return []
-        data = worst.pack(np.max(found, axis=0), self.sampling.quantum)
+        data = worst.pack(np.max(found, axis=0), self.sampling.unit)
         is_small = worst.SHARE * len(data) <= sum(header.tile_bytes(tile) for tile in coded)
         return [(container.WORST, container.WHOLE, data)] if is_small or self.settings.mode == "bound" else []
 
@@ -346,9 +352,10 @@ def encode(
         PromiseBroken: the rate, the bound or the labels cannot be kept.
     """
     _check(cube, settings, judge)
-    if settings.mode == "lossless" and cube.data.dtype == np.float64:
-        cube = as_float32(cube)
     encoder = Encoder(cube, settings, importance)
+    if settings.mode == "lossless" and cube.data.dtype == np.float64 and encoder.sampling.lattice is None:
+        cube = as_float32(cube)
+        encoder = Encoder(cube, settings, importance)
     if settings.keeps:
         from palimpsest.codec.label_loop import encode_keeping
 

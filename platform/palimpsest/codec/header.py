@@ -17,6 +17,7 @@ import numpy as np
 from palimpsest.codec import band_names
 from palimpsest.codec import stream as container
 from palimpsest.codec.basis import decode_basis, encode_basis
+from palimpsest.codec.lattice import Lattice
 from palimpsest.codec.planes import decode_table, encode_table
 from palimpsest.codec.quantiser import BLOCK, Pull
 from palimpsest.codec.sampling import Sampling
@@ -57,7 +58,7 @@ class Plan:
         nodata: the cube's, or None.
         windows: of all tiles.
         levels: how many spatial levels every tile has.
-        bounds: of the exact layer, integer units, ``(band,)``; None where there is no such layer.
+        widths: of the exact layer's cells, integer units, ``(band,)``; None where there is no such layer.
         asked: the bounds in stored units, ``(band,)``; None without.
     """
 
@@ -68,7 +69,7 @@ class Plan:
     nodata: float | None
     windows: tuple[Window, ...]
     levels: int
-    bounds: NDArray[np.int64] | None
+    widths: NDArray[np.int64] | None
     asked: NDArray[np.float64] | None
 
 
@@ -84,7 +85,8 @@ def build_head(
         "name": cube.name,
     }
     optional: dict[str, tuple[object, object]] = {
-        "quantum": (sampling.quantum, 1.0), "model": (model.sha256, ""), "coder": (model.coder, ""),
+        "quantum": (sampling.quantum, 1.0), "lattice": (_packed_lattice(sampling), None), "model": (model.sha256, ""),
+        "coder": (model.coder, ""),
         "trained_levels": (list(model.trained_levels), []), "nodata": (_number(cube.nodata), None),
         "scale": (cube.scale, 1.0), "offset": (cube.offset, 0.0), "units": (cube.units, ""),
         "sensor": (cube.sensor, ""), "metadata": (dict(cube.metadata), {}), "history": (list(cube.history), []),
@@ -106,6 +108,24 @@ def build_head(
 def _as_decoded(centre_nm: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
     """Band centres as the decoder will have them."""
     return None if centre_nm is None else np.rint(centre_nm * NANOMETRE_UNIT).astype(np.int64) / NANOMETRE_UNIT
+
+
+def _packed_lattice(sampling: Sampling) -> list[float] | None:
+    """The lattice's numbers; one where all bands have the same."""
+    if sampling.lattice is None:
+        return None
+    numbers = [float(number) for number in sampling.lattice.numbers]
+    return numbers[:1] if len(set(numbers)) == 1 else numbers
+
+
+def _lattice_of(head: Mapping[str, Any], shape: CubeShape, *, is_exact: bool) -> Lattice | None:
+    if "lattice" not in head:
+        return None
+    numbers = np.asarray(head["lattice"], np.float64)
+    sane = numbers.shape in ((1,), (shape.bands,)) and np.isfinite(numbers).all() and (numbers != 0).all()
+    if not (sane and is_exact and str(head["dtype"]).startswith("float")):
+        raise ValueError(f"absurd lattice of {numbers.shape} numbers")
+    return Lattice(np.broadcast_to(numbers, shape.bands))
 
 
 def _told(bounds: float | tuple[float, ...] | None) -> float | list[float] | None:
@@ -164,6 +184,7 @@ def checked_plan(stream: container.Stream) -> Plan:
         quantum, nodata = float(head.get("quantum", 1.0)), head.get("nodata")
         nodata = None if nodata is None else float(nodata)
         asked = np.atleast_1d(np.asarray(head.get("max_error", 0.0), np.float64))
+        lattice = _lattice_of(head, shape, is_exact=mode != "rate")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise StreamCorrupt("head lacks what every stream has", where=stream.path, got=error) from error
     sane = (
@@ -175,7 +196,7 @@ def checked_plan(stream: container.Stream) -> Plan:
     count = -(-shape.rows // tile) * -(-shape.cols // tile)
     if count != len(stream.tile_hashes):
         raise StreamCorrupt("tiles do not fit the cube", where=stream.path, got=len(stream.tile_hashes), wanted=count)
-    sampling = Sampling(dtype, quantum)
+    sampling = Sampling(dtype, quantum, lattice)
     windows = tuple(tiles(shape.rows, shape.cols, tile))
     levels = level_count(min(shape.rows, tile), min(shape.cols, tile))
     if mode == "rate":
@@ -183,7 +204,7 @@ def checked_plan(stream: container.Stream) -> Plan:
     if asked.ndim > 1 or asked.size not in (1, shape.bands) or not ((asked >= 0) & np.isfinite(asked)).all():
         raise StreamCorrupt("absurd error bounds", where=stream.path, got=asked.shape, wanted=f"1 or {shape.bands}")
     asked = np.broadcast_to(asked if mode == "bound" else 0.0, shape.bands)
-    return Plan(shape, mode, tile, sampling, nodata, windows, levels, sampling.bounds(asked), asked)
+    return Plan(shape, mode, tile, sampling, nodata, windows, levels, sampling.widths(asked), asked)
 
 
 def is_plausible(shape: CubeShape, tile: int, size: int) -> bool:

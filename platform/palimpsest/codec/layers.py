@@ -29,11 +29,11 @@ class Exactness:
     """How near the exact layer brings a tile.
 
     Args:
-        bounds: largest absolute error of each band, ``(band,)`` int64, integer units (stored bits for floats at 0).
+        widths: of the cells of each band, ``(band,)`` int64, integer units (of stored bits where those are coded).
         is_plain: without prediction, which pays where the reconstruction is nearly good enough.
     """
 
-    bounds: NDArray[np.int64]
+    widths: NDArray[np.int64]
     is_plain: bool = False
 
 
@@ -47,16 +47,16 @@ def encode_exact(
         exact: values to keep, ``(band, row, col)`` int64.
         base: the lossy reconstruction, the same shape.
         usable: True where a voxel must be kept.
-        how: bounds and prediction.
+        how: cells and prediction.
         limits: smallest and largest value.
     """
     if how.is_plain:
-        residuals = residual.plain_residuals(exact, base, usable, how.bounds)
-        rebuilt = residual.plainly_rebuilt(residuals, base, how.bounds, limits)
+        residuals = residual.plain_residuals(exact, base, usable, how.widths)
+        rebuilt = residual.plainly_rebuilt(residuals, base, how.widths, limits)
         return bytes([PLAIN]) + _coded(residuals), rebuilt
     previous = min(PREVIOUS_BANDS, exact.shape[0] - 1)
-    predictor = residual.fit(exact, base, usable, previous, how.bounds)
-    residuals, rebuilt = residual.encode_residuals(exact, base, usable, predictor, how.bounds, limits)
+    predictor = residual.fit(exact, base, usable, previous, how.widths)
+    residuals, rebuilt = residual.encode_residuals(exact, base, usable, predictor, how.widths, limits)
     tables = (
         encode_table(predictor.coefficients.T.astype(np.int64) >> predictor.shifts, order=0),
         encode_table(predictor.offsets[None] >> 16, order=1), encode_table(predictor.offsets[None] & 0xFFFF, order=0),
@@ -67,7 +67,7 @@ def encode_exact(
 
 
 def decode_exact(
-    data: bytes, base: NDArray[np.int64], usable: NDArray[np.bool_], bounds: NDArray[np.int64],
+    data: bytes, base: NDArray[np.int64], usable: NDArray[np.bool_], widths: NDArray[np.int64],
     limits: tuple[int, int],
 ) -> NDArray[np.int64]:
     """What :func:`encode_exact` said would be decoded.
@@ -77,10 +77,10 @@ def decode_exact(
     """
     if data[:1] == bytes([PLAIN]):
         residuals = np.where(usable, _read(data[1:], base.shape), 0)
-        return residual.plainly_rebuilt(residuals, base, bounds, limits)
+        return residual.plainly_rebuilt(residuals, base, widths, limits)
     predictor, at = _read_predictor(data, base.shape[0])
     residuals = _read(data[at:], base.shape)
-    return residual.decode_residuals(residuals, base, usable, predictor, bounds, limits)
+    return residual.decode_residuals(residuals, base, usable, predictor, widths, limits)
 
 
 def _read_predictor(data: bytes, bands: int) -> tuple[residual.Predictor, int]:

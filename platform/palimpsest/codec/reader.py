@@ -205,7 +205,7 @@ class StreamReader:
         every = chosen.size == self.plan.shape.bands and bool((chosen == np.arange(chosen.size)).all())
         if level:
             return self._coarse(at, own, level, chosen)
-        if window == own and (every or self.plan.bounds is not None):
+        if window == own and (every or self.plan.widths is not None):
             tile = self._decoded(at)
             values = self._values(tile, np.arange(self.plan.shape.bands))
             self._check_hash(at, values)
@@ -231,9 +231,9 @@ class StreamReader:
         window, sampling = self.plan.windows[at], self.plan.sampling
         reasons = self._reasons(at)
         planes = self._planes(at, window, 0)
-        if self.plan.bounds is not None:
+        if self.plan.widths is not None:
             integers = np.clip(self._spectral.synthesise(planes), *sampling.limits)
-            return DecodedTile(reasons, values=self._exact(at, integers, reasons, self.plan.bounds))
+            return DecodedTile(reasons, values=self._exact(at, integers, reasons, self.plan.widths))
         refined, deepened = (self.stream.has(kind, at) for kind in (container.REFINEMENT, container.DEPTHS))
         if not (refined or deepened):
             return DecodedTile(reasons, planes)
@@ -301,16 +301,16 @@ class StreamReader:
 
     def _exact(
         self, at: int, integers: NDArray[np.int64], reasons: NDArray[np.uint8] | None,
-        bounds: NDArray[np.int64],
+        widths: NDArray[np.int64],
     ) -> NDArray[np.generic]:
         sampling, data = self.plan.sampling, self.stream.read(container.RESIDUAL, at)
         every = np.ones(integers.shape, bool)
-        if sampling.is_float and self.plan.mode == "lossless":
+        if sampling.is_float and sampling.lattice is None and self.plan.mode == "lossless":
             base = layers.ordered_bits(sampling.stored(integers).astype(np.float32))
-            bits = layers.decode_exact(data, base, every, bounds, layers.FLOAT_LIMITS)
+            bits = layers.decode_exact(data, base, every, widths, layers.FLOAT_LIMITS)
             return layers.unordered_bits(bits).astype(sampling.dtype)
         usable = every if reasons is None else ~is_void(reasons)
-        exact = layers.decode_exact(data, integers, usable, bounds, sampling.limits)
+        exact = layers.decode_exact(data, integers, usable, widths, sampling.limits)
         return header.put_back(sampling.stored(exact), reasons, self.plan.nodata, is_exact=True)
 
     def _check_hash(self, at: int, values: NDArray[np.generic]) -> None:
@@ -331,7 +331,7 @@ class StreamReader:
         integers = self._spectral.synthesise(scaled, chosen)
         reach, reasons = 1 << level, self._reasons(at)
         part = None if reasons is None else reasons[chosen][:, ::reach, ::reach]
-        stored = self.plan.sampling.stored(integers)
+        stored = self.plan.sampling.of(chosen).stored(integers)
         return header.put_back(stored, part, self.plan.nodata, is_exact=False), part
 
     def _cube(self, data: NDArray[np.generic], chosen: NDArray[np.intp], target: Window, level: int) -> Cube:

@@ -3,8 +3,10 @@
 Above the reconstruction of the spatial levels every voxel is predicted from what the decoder already has: the exact
 neighbours before it in its own band, the exact bands before it at the same pixel, and the lossy reconstruction all
 round. The prediction is linear, with coefficients fitted per band by the encoder and sent; the quantised difference is
-what the range coder stores. Where a band may be off by d the difference is quantised with step 2d + 1, so that no
-voxel is off by more than d; d = 0 is lossless. Where the reconstruction is nearly good enough, prediction is not worth
+what the range coder stores. Where a band may be off by d the difference is quantised in cells 2d + 1 wide, so that no
+voxel is off by more than d; d = 0 is lossless. Values known to be even numbers may also share cells of an even width,
+2n for n of them, if predictions are odd where n is even and even where it is odd: then no two cells meet at a value,
+and none is off by more than n - 1. Where the reconstruction is nearly good enough, prediction is not worth
 its coefficients: then the difference from the reconstruction itself is stored, zero for most voxels.
 
 Everything the decoder computes is int64 arithmetic in a fixed order: the same on every machine.
@@ -60,7 +62,7 @@ def taps(previous: int) -> int:
 
 def fit(
     exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], previous: int,
-    bounds: NDArray[np.int64],
+    widths: NDArray[np.int64],
 ) -> Predictor:
     """Least-squares coefficients of every band.
 
@@ -69,11 +71,12 @@ def fit(
         base: the lossy reconstruction, the same shape.
         usable: True where a voxel is coded; the others teach nothing.
         previous: how many previous bands take part.
-        bounds: largest absolute error of each band, ``(band,)``: the decoder's neighbours are off by as much.
+        widths: of the cells of each band, ``(band,)``: the decoder's neighbours are off by up to half of it.
     """
     bands, rows, cols = exact.shape
     offsets = np.rint(base.reshape(bands, -1).mean(axis=1)).astype(np.int64)
     count = taps(previous)
+    variance = (widths.astype(np.float64) ** 2 - np.where(widths % 2, 1, 4)) / 12  # uniform within a cell
     coefficients, shifts = np.zeros((bands, count), np.int32), np.zeros(bands, np.int64)
     stride = max(1, rows * cols // FIT_SAMPLES)
     gathered = np.empty((rows * cols, count), np.int64)
@@ -85,9 +88,9 @@ def fit(
             continue
         regressors = gathered[chosen].astype(np.float64)
         target = (exact[band].ravel()[chosen] - offsets[band]).astype(np.float64)
-        noise = NOISE * _error_variance(bounds, band, previous)
+        noise = NOISE * _error_variance(variance, band, previous)
         solved = _solve(regressors, target, noise)
-        left = float(((target - regressors @ solved) ** 2).mean()) + float(bounds[band]) ** 2 / 3
+        left = float(((target - regressors @ solved) ** 2).mean()) + float(variance[band])
         shifts[band] = _shift(float((regressors**2).mean(axis=0).sum()), left, int(usable[band].sum()))
         unit = 1 << int(shifts[band])
         fixed = np.rint(solved * (1 << FRACTION_BITS) / unit).astype(np.int64)
@@ -96,9 +99,8 @@ def fit(
     return Predictor(coefficients, offsets, previous, shifts)
 
 
-def _error_variance(bounds: NDArray[np.int64], band: int, previous: int) -> NDArray[np.float64]:
-    """Variance of the quantisation error in each regressor of a band, uniform within the bounds, ``(tap,)``."""
-    variance = ((2.0 * bounds + 1) ** 2 - 1) / 12
+def _error_variance(variance: NDArray[np.float64], band: int, previous: int) -> NDArray[np.float64]:
+    """Variance of the quantisation error in each regressor of a band, ``(tap,)``, from that of each band."""
     others = [band - back if band >= back else -1 for back in range(max(NEAR_BANDS, previous) + 1)]
     each = [0.0 if other < 0 else float(variance[other]) for other in others]
     spatial = np.repeat(each[: NEAR_BANDS + 1], SPATIAL)
@@ -135,25 +137,31 @@ def _shift(power: float, left: float, pixels: int) -> int:
 
 
 def plain_residuals(
-    exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], bounds: NDArray[np.int64]
+    exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], widths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Quantised differences from the reconstruction itself, ``(band, row, col)``; 0 where not usable."""
-    error = np.where(usable, exact - base, 0)
-    reach = bounds[:, None, None]
-    residuals: NDArray[np.int64] = np.sign(error) * ((np.abs(error) + reach) // (2 * reach + 1))
+    width = widths[:, None, None]
+    error = np.where(usable, exact - _between(base, width), 0)
+    residuals: NDArray[np.int64] = np.sign(error) * ((np.abs(error) + width // 2) // width)
     return residuals
 
 
 def plainly_rebuilt(
-    residuals: NDArray[np.int64], base: NDArray[np.int64], bounds: NDArray[np.int64], limits: tuple[int, int]
+    residuals: NDArray[np.int64], base: NDArray[np.int64], widths: NDArray[np.int64], limits: tuple[int, int]
 ) -> NDArray[np.int64]:
     """Values from the differences of :func:`plain_residuals`, within ``limits``, ``(band, row, col)``."""
-    return np.clip(base + residuals * (2 * bounds[:, None, None] + 1), *limits)
+    width = widths[:, None, None]
+    return np.clip(_between(base, width) + residuals * width, *limits)
+
+
+def _between(values: NDArray[np.int64], width: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Centres of cells: of an even width they are moved by one where cells would meet at an even number."""
+    return values + np.where(width % 2, 0, (values + width // 2 + 1) & 1)
 
 
 def encode_residuals(
     exact: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], predictor: Predictor,
-    bounds: NDArray[np.int64], limits: tuple[int, int],
+    widths: NDArray[np.int64], limits: tuple[int, int],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Quantised prediction errors and what the decoder will reconstruct.
 
@@ -162,7 +170,7 @@ def encode_residuals(
         base: the lossy reconstruction, the same shape.
         usable: True where a voxel is coded.
         predictor: the coefficients.
-        bounds: largest absolute error allowed in each band, ``(band,)``; 0 is lossless.
+        widths: of the cells of each band, ``(band,)``; 1 (2 for even values) is lossless.
         limits: smallest and largest stored value.
 
     Returns:
@@ -171,7 +179,7 @@ def encode_residuals(
     residuals = np.zeros(exact.shape, np.int64)
     rebuilt = np.zeros(exact.shape, np.int64)
     _run(
-        exact, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, bounds,
+        exact, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, widths,
         limits[0], limits[1], residuals, rebuilt, True,
     )
     return residuals, rebuilt
@@ -179,12 +187,12 @@ def encode_residuals(
 
 def decode_residuals(
     residuals: NDArray[np.int64], base: NDArray[np.int64], usable: NDArray[np.bool_], predictor: Predictor,
-    bounds: NDArray[np.int64], limits: tuple[int, int],
+    widths: NDArray[np.int64], limits: tuple[int, int],
 ) -> NDArray[np.int64]:
     """The reconstruction that :func:`encode_residuals` returned, ``(band, row, col)`` int64."""
     rebuilt = np.zeros(base.shape, np.int64)
     _run(
-        base, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, bounds,
+        base, base, usable, predictor.coefficients, predictor.offsets, predictor.previous, widths,
         limits[0], limits[1], residuals, rebuilt, False,
     )
     return rebuilt
@@ -245,15 +253,16 @@ def _gather_band(x: Cells, base: Cells, offsets: Cells, band: int, previous: int
 )
 def _run(
     exact: Cells, base: Cells, usable: NDArray[np.bool_], coefficients: NDArray[np.int32], offsets: Cells,
-    previous: int, bounds: Cells, low: int, high: int, residuals: Cells, rebuilt: Cells, encoding: bool,
+    previous: int, widths: Cells, low: int, high: int, residuals: Cells, rebuilt: Cells, encoding: bool,
 ) -> None:
     """Predict, quantise (or dequantise) and rebuild, voxel by voxel, bands outermost."""
     bands, rows, cols = base.shape
     half = np.int64(1) << (FRACTION_BITS - 1)
     regressors = np.zeros(coefficients.shape[1], np.int64)
     for band in range(bands):
-        max_error = bounds[band]
-        step = 2 * max_error + 1
+        width = widths[band]
+        half_width = width // 2
+        is_even = width % 2 == 0
         for row in range(rows):
             for col in range(cols):
                 if not usable[band, row, col]:
@@ -264,9 +273,11 @@ def _run(
                 for tap in range(regressors.size):
                     total += np.int64(coefficients[band, tap]) * regressors[tap]
                 predicted = min(max((total >> FRACTION_BITS) + offsets[band], low), high)
+                if is_even:
+                    predicted += (predicted + half_width + 1) & 1
                 if encoding:
                     error = exact[band, row, col] - predicted
-                    size = (abs(error) + max_error) // step
+                    size = (abs(error) + half_width) // width
                     residuals[band, row, col] = size if error >= 0 else -size
-                value = predicted + residuals[band, row, col] * step
+                value = predicted + residuals[band, row, col] * width
                 rebuilt[band, row, col] = min(max(value, low), high)

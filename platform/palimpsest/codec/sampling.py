@@ -7,11 +7,12 @@ little as can be, and the decoder puts nodata (or NaN) back.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.codec.lattice import ROUNDING, Lattice
 from palimpsest.cubes import Reason
 from palimpsest.errors import CubeRefused
 
@@ -23,27 +24,34 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Cube, Window
 
 FLOAT_DIGITS = 22  # binary digits that floating-point values keep below their largest
-LARGEST_BOUND = 1 << 40  # integer units
+LARGEST_WIDTH = 1 << 40  # integer units
 VOID = (Reason.NODATA, Reason.NOT_FINITE)
 HOLLOW = (*VOID, Reason.DEAD, Reason.IMPULSE, Reason.SATURATED)
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How stored values and integers correspond: value = integer x quantum.
+    """How stored values and integers correspond: value = integer x quantum, or as a lattice says.
 
     Args:
         dtype: stored dtype name.
         quantum: 1 for integers, a positive number for floating point.
+        lattice: of floating-point bands whose values are quotients or products of integers; exact modes alone use it.
     """
 
     dtype: str
     quantum: float
+    lattice: Lattice | None = None
 
     @property
     def is_float(self) -> bool:
         """Whether stored values are floating point."""
         return self.dtype.startswith("float")
+
+    @property
+    def unit(self) -> NDArray[np.float64] | float:
+        """One integer in stored units, ``(band,)`` or one for all bands."""
+        return self.quantum if self.lattice is None else self.lattice.units
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -53,33 +61,51 @@ class Sampling:
         info = np.iinfo(self.dtype)
         return int(info.min), int(info.max)
 
-    def bounds(self, asked: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Error bounds in integer units, ``(band,)``: half a unit is lost where values were rounded to integers."""
+    def of(self, chosen: NDArray[np.intp]) -> Sampling:
+        """That of some bands."""
+        return self if self.lattice is None else replace(self, lattice=self.lattice.of(chosen))
+
+    def widths(self, asked: NDArray[np.float64]) -> NDArray[np.int64]:
+        """How wide the exact layer's cells may be, integer units, ``(band,)``, for error bounds in stored units.
+
+        Cells of 2 floor(bound) + 1 integers are within it. On a lattice, whose integers are even, floor(2 bound) + 1
+        of the even numbers are, in stored units: the middle of a cell need not be one. Some is lost to rounding.
+        """
+        if self.lattice is not None:
+            together = np.floor(np.clip(2 * asked / (2 * self.unit) - ROUNDING, 0, LARGEST_WIDTH))
+            return 2 * (together.astype(np.int64) + 1)
         lost = 0.5 if self.is_float else 0.0
-        return np.clip(np.floor(asked / self.quantum - lost), 0, LARGEST_BOUND).astype(np.int64)
+        return 2 * np.floor(np.clip(asked / self.unit - lost, 0, LARGEST_WIDTH)).astype(np.int64) + 1
 
     def integers(self, values: NDArray[np.generic]) -> NDArray[np.int64]:
-        """Stored values as integers; what is not finite becomes zero."""
+        """Stored values, ``(band, row, col)``, as integers; what is not finite becomes zero."""
         if not self.is_float:
             return values.astype(np.int64)
         finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
+        if self.lattice is not None:
+            return self.lattice.integers(finite)
         return np.rint(finite / self.quantum).astype(np.int64)
 
     def stored(self, integers: NDArray[np.int64]) -> NDArray[np.generic]:
-        """Integers as stored values, clipped to the type's range."""
+        """Integers, ``(band, row, col)``, as stored values, clipped to the type's range."""
         limited = np.clip(integers, *self.limits)
         if not self.is_float:
             return limited.astype(self.dtype)
+        if self.lattice is not None:
+            return self.lattice.stored(limited).astype(self.dtype)
         return (limited.astype(np.float64) * self.quantum).astype(self.dtype)
 
 
-def sampling_of(cube: Cube, largest: float, bounds: NDArray[np.float64]) -> Sampling:
+def sampling_of(
+    cube: Cube, largest: float, bounds: NDArray[np.float64], lattice: Lattice | None = None
+) -> Sampling:
     """The sampling of a cube whose largest usable magnitude is ``largest``; finer than any bound asked for.
 
     Args:
         cube: the cube.
         largest: magnitude; 0 where there is none.
         bounds: largest error of each band, stored units, ``(band,)``; zeros where none is asked for.
+        lattice: what all of its values lie on, if anything.
     """
     if cube.is_integer:
         return Sampling(cube.data.dtype.name, 1.0)
@@ -89,7 +115,7 @@ def sampling_of(cube: Cube, largest: float, bounds: NDArray[np.float64]) -> Samp
         # Up to half a quantum of the bound is lost in rounding: a 64th of it where values leave room for that.
         coarse, fine = (2.0 ** math.floor(math.log2(max_error / share)) for share in (4, 64))
         quantum = min(coarse, max(fine, quantum))
-    return Sampling(cube.data.dtype.name, quantum)
+    return Sampling(cube.data.dtype.name, quantum, lattice)
 
 
 def as_float32(cube: Cube) -> Cube:

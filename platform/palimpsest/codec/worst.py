@@ -25,19 +25,19 @@ MOST = 64 * PARTS + 1
 SHARE = 1000  # a stream carries it where it takes no more than one part in so many
 
 
-def pack(worst: NDArray[np.float64], quantum: NDArray[np.float64] | float) -> bytes:
+def pack(worst: NDArray[np.float64], unit: NDArray[np.float64] | float) -> bytes:
     """The worst absolute error of each band, stored units, as a section.
 
     Args:
         worst: ``(band,)``.
-        quantum: unit of the integers that stored values stand for; errors are told to a 256th of it.
+        unit: of the integers that stored values stand for; errors are told to a 256th of it.
     """
-    parts = np.maximum(worst / quantum * 256, 1.0)
+    parts = np.maximum(worst / unit * 256, 1.0)
     codes = np.where(worst > 0, 1 + np.ceil(PARTS * np.log2(parts) - 1e-9), 0).astype(np.int64)
     return encode_table(np.minimum(codes, MOST)[None], order=1)
 
 
-def unpack(data: bytes, bands: int, quantum: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def unpack(data: bytes, bands: int, unit: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """What no band's error is larger than, stored units, ``(band,)``.
 
     Raises:
@@ -46,7 +46,7 @@ def unpack(data: bytes, bands: int, quantum: NDArray[np.float64] | float) -> NDA
     codes = decode_table(data, (1, bands), order=1)[0]
     if codes.min() < 0 or codes.max() > MOST:
         raise StreamCorrupt("absurd worst errors", got=f"{codes.min()} to {codes.max()}", wanted=f"0 to {MOST}")
-    sizes: NDArray[np.float64] = np.where(codes > 0, 2.0 ** ((codes - 1) / PARTS), 0.0) * quantum / 256
+    sizes: NDArray[np.float64] = np.where(codes > 0, 2.0 ** ((codes - 1) / PARTS), 0.0) * unit / 256
     return sizes * (1 + 2 * math.ulp(1.0))
 
 
@@ -57,7 +57,7 @@ def certified(stream: Stream) -> NDArray[np.float64]:
         StreamCorrupt: it says so of no band, or absurd things.
     """
     plan = checked_plan(stream)
-    told = unpack(stream.read(WORST, WHOLE), plan.shape.bands, plan.sampling.quantum)
+    told = unpack(stream.read(WORST, WHOLE), plan.shape.bands, plan.sampling.unit)
     return told if plan.asked is None else np.minimum(told, plan.asked)
 
 
