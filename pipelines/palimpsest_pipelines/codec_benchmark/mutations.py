@@ -41,7 +41,9 @@ ABSURD: dict[str, tuple[object, ...]] = {
     "dtype": ("complex128", 7, "int8", "float64"), "mode": ("magic", "rate", "bound", "lossless"),
     "tile": (1, 8, 1 << 40, -512), "quantum": (0, -1.0, 1e300), "step": (0, 1e308, "wide", 1e-300),
     "fraction_bits": (900, -3, 0), "components": (0, 1 << 40, 9, -1), "model": ("0" * 64, 3), "version": (99, None),
-    "nodata": ([], 5), "max_error": ("none", 1e30, -1), "trained_levels": ([99], [1], "all"),
+    "nodata": ([], 5), "max_error": ("none", 1e30, -1, [1.0], [4.0] * 10, [[4]]),
+    "lattice": ([1e4], [0.0], [-3.0] * 10, "tenth", []), "coder": ("quick", "slow", 3),
+    "trained_levels": ([99], [1], "all"),
     "geotransform": ([1, 2],), "metadata": (3,), "names": (5, [[]] * 9),
     "certificate": (7, {"labels": 3}, {"labels": ["x"], "map": "0"}, {"features": {"tolerance": []}}),
 }
@@ -174,7 +176,11 @@ def _streams(folder: Path) -> list[Path]:
     from palimpsest.codec.encoder import encode
 
     cube = small_cube()
+    counts = cube.with_data(np.asarray(cube.data).astype(np.float32) / np.float32(10000), "counts over 10000")
     asked = {
+        "quick": EncodeSettings(bpppc=2.5, strength=0, effort=1),
+        "floats": EncodeSettings(mode="lossless", strength=0),
+        "bounds": EncodeSettings(mode="bound", max_error=tuple(np.arange(2.0, 12.0)), strength=0),
         "rate": EncodeSettings(bpppc=2.5, strength=0), "bound": EncodeSettings(mode="bound", max_error=4, strength=0),
         "lossless": EncodeSettings(mode="lossless", strength=0),
         "coarse": EncodeSettings(bpppc=1.5, strength=0, model="plain"),
@@ -182,7 +188,7 @@ def _streams(folder: Path) -> list[Path]:
         "kept": EncodeSettings(bpppc=None, strength=0, keep_labels=True, keep_depths=0.1, tile=16),
     }
     for name, settings in asked.items():
-        encode(cube, settings, judge=Judge() if settings.keeps else None, out=folder / f"{name}.plm")
+        encode(counts if name == "floats" else cube, settings, judge=Judge() if settings.keeps else None, out=folder / f"{name}.plm")
     return [folder / f"{name}.plm" for name in asked]
 
 
