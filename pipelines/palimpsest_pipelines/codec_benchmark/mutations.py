@@ -188,7 +188,8 @@ def _streams(folder: Path) -> list[Path]:
         "kept": EncodeSettings(bpppc=None, strength=0, keep_labels=True, keep_depths=0.1, tile=16),
     }
     for name, settings in asked.items():
-        encode(counts if name == "floats" else cube, settings, judge=Judge() if settings.keeps else None, out=folder / f"{name}.plm")
+        judge = Judge() if settings.keeps else None
+        encode(counts if name == "floats" else cube, settings, judge=judge, out=folder / f"{name}.plm")
     return [folder / f"{name}.plm" for name in asked]
 
 
