@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from palimpsest.codec.sampling import Sampling
     from palimpsest.cubes import Cube, Window
 
-BASE_RATES = (0.065, 0.1, 0.16, 0.25, 0.4, 0.8, 1.6)
+BASE_RATES = (0.055, 0.08, 0.12, 0.18, 0.28, 0.45, 0.8, 1.6)
 ROUNDINGS = (0.34, 0.5)  # a dead zone first: corrections that turn out to be zero are cheap
 LARGEST_ERROR = 2**30  # what the coder of corrections carries, with room to spare
 

@@ -65,7 +65,7 @@ class Weighing:
     opaque: float = 0.35
     bad: float = 0.2
     darkest: float = 0.02
-    gain_range: float = 3.0
+    gain_range: float = 2.0
 
 
 def importance_map(
