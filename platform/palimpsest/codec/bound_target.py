@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Cube
 
 BASE_BPPPC = 0.05  # of the reconstruction below a lossless layer: measured best on four scenes among 0 to 0.5
-PATCH, PATCHES = 128, 2  # side in pixels and number of the pieces that the step is searched on
-FIRST, RATIO = 2.83, math.sqrt(2)  # steps over half the width of cells: the first tried, and from one to the next
-LARGEST = 64.0  # of these multiples
+PATCH, PATCHES = 96, 2  # side in pixels and number of the pieces that the step is searched on
+FIRST, RATIO = 2.83, 2.0  # steps over half the width of cells: the first tried, and from one to the next
+LARGEST = 16 * FIRST  # of these multiples
 LATTICE_STRIPS = 4  # of a large cube, which tell what its values may lie on
 PREDICTED_FROM = 4.0  # below it the reconstruction is too good for prediction to pay
 
@@ -117,12 +117,8 @@ def _cheapest(encoder: Encoder, widths: NDArray[np.int64], coarsest: float) -> t
         while best * ratio <= LARGEST and size(best * ratio, is_plain=True) < size(best, is_plain=True):
             best *= ratio
     if best >= PREDICTED_FROM:
-        predicted = best
-        while predicted * RATIO**2 <= LARGEST and size(predicted * RATIO**2, is_plain=False) < size(
-            predicted, is_plain=False
-        ):
-            predicted *= RATIO**2
-        size(coarsest / unit, is_plain=False)
+        for multiple in (best, 2 * RATIO * best, coarsest / unit):
+            size(multiple, is_plain=False)
     (multiple, is_plain), _ = min(sizes.items(), key=lambda item: item[1])
     return multiple * unit, is_plain
 

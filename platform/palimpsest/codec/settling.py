@@ -26,8 +26,8 @@ def settled(before: NDArray[np.generic], stored: NDArray[np.generic], usable: ND
     if usable is not None:
         error = np.where(usable, error, real(0))
     flat = error.reshape(bands, -1)
-    worst = np.maximum(flat.max(axis=1, initial=0), -flat.min(axis=1, initial=0)).astype(np.float64)
-    square = float(np.einsum("bi,bi->b", flat, flat).astype(np.float64).sum())
+    worst = np.abs([flat.max(axis=1, initial=0), flat.min(axis=1, initial=0)]).max(axis=0).astype(np.float64)
+    square = sum(float(np.einsum("i,i", band, band, dtype=np.float64)) for band in flat)
     if usable is None:
         return Settled(digest, square, before.size, float(before.max()), worst)
     peak = float(before[usable].max()) if usable.any() else -math.inf
