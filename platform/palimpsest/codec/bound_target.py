@@ -7,7 +7,6 @@ neighbours than any reconstruction does. So the quantiser step is searched in mu
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
