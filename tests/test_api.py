@@ -22,6 +22,7 @@ from palimpsest_api import problems
 from palimpsest_api.archives import plain_name
 from palimpsest_api.auth import ADMINISTER, AUDIT, READ, ROLES, RUN, UPLOAD
 from palimpsest_api.main import create_app
+from palimpsest_api.processes import CompressRequest
 from palimpsest_api.settings import Settings
 
 CHUNK = {"Content-Type": "application/offset+octet-stream", "Tus-Resumable": "1.0.0"}
@@ -164,6 +165,15 @@ def test_what_cannot_be_asked_for_is_refused_before_a_job_is_made(client):
         assert answer.json()["detail"]
     assert client.post("/v1/processes/compress/execution", json={"cube": cube}).status_code == 409
     assert client.get("/v1/jobs").json() == {"jobs": []}
+
+
+def test_a_bound_may_be_given_for_each_band():
+    asked = {"cube": "cube-0123456789abcdef", "mode": "bound"}
+    assert CompressRequest(**asked, max_error=[1, 2.5]).settings().max_error == (1.0, 2.5)
+    assert CompressRequest(**asked, max_error=3).settings().max_error == 3.0
+    for wrong in ([1, -2], [], -1, [float("nan")], "much"):
+        with pytest.raises(ValueError, match="max_error"):
+            CompressRequest(**asked, max_error=wrong)
 
 
 def test_pages_of_other_sites_and_other_names_are_kept_out(client):

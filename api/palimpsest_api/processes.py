@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from palimpsest.codec.contract import EncodeSettings, asked_to_keep
 
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Bounds = Annotated[list[Bound], Field(min_length=1, max_length=65536)]
 Name = Field(pattern=r"^(cube|artifact)-[0-9a-f]{16}$")
 # 'active', 'packaged', 'none', the number of a published release, or (the beginning of) its hash; never a path.
 Release = Field("active", pattern=r"^(active|packaged|none|[0-9]{1,7}|[0-9a-f]{8,64})$")
@@ -20,7 +21,7 @@ class CompressRequest(BaseModel):
     cube: str = Name
     mode: Literal["rate", "bound", "lossless"] = "rate"
     bpppc: float | None = Field(None, gt=0, le=64)
-    max_error: Bound | list[Bound] | None = Field(None, description="for all bands, or one for each", max_length=65536)
+    max_error: Bound | Bounds | None = Field(None, description="for all bands, or one for each")
     keep: str | None = Field(None, max_length=64, description="'labels', 'features=D', or both with a comma")
     knowledge: str = Release
     strength: float = Field(0.5, ge=0, le=1)
