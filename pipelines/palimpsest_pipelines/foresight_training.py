@@ -52,7 +52,7 @@ class ForesightTraining:
 
     units: int = 32
     later: int = 16
-    steps: int = 4000
+    steps: int = 6000
     batch: int = 4096
     rate: float = 4e-3
     seed: int = 1

@@ -13,6 +13,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class CodecTraining:
         batch, crop: planes a step, and their side in pixels.
         shares: of made scenes, scenes and images in the loss.
         without: scenes held out.
+        levels_of: an installed model whose trained levels are taken over; '' trains them.
         device: 'auto', 'cpu' or 'cuda'; the foresight is so small that it always learns on the CPU.
         foresight: of the entropy coder's network.
     """
@@ -65,6 +67,7 @@ class CodecTraining:
     crop: int = 64
     shares: dict[str, float] = field(default_factory=lambda: {"scene": 0.5, "made": 0.25, "image": 0.25})
     without: tuple[str, ...] = ()
+    levels_of: str = ""
     device: str = "auto"
     foresight: ForesightTraining = field(default_factory=ForesightTraining)
 
@@ -82,10 +85,13 @@ def train(settings: CodecTraining, scenes: Path | None, out: Path, note: Callabl
     torch.manual_seed(settings.seed)
     found = teachers(scenes, settings.without, seed=settings.seed)
     note(f"learning from {', '.join(one.name for one in found)}")
-    trainer = _Trainer(settings, found, note)
-    trainer.run()
-    card = finish(settings, found, dict(to_integers(trainer.levels)), trainer.losses, out, note)
-    note(f"{(time.monotonic() - began) / 60:.1f} minutes on {trainer.device}")
+    if settings.levels_of:
+        card = finish(settings, found, _levels_of(settings.levels_of), {}, out, note)
+    else:
+        trainer = _Trainer(settings, found, note)
+        trainer.run()
+        card = finish(settings, found, dict(to_integers(trainer.levels)), trainer.losses, out, note)
+    note(f"{(time.monotonic() - began) / 60:.1f} minutes")
     return card
 
 
@@ -116,6 +122,15 @@ def finish(
     (out / f"{settings.name}{weights.SUFFIX}").write_bytes(data)
     (out / f"{settings.name}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
+
+
+def _levels_of(name: str) -> dict[str, Any]:
+    """Tensors of the trained levels of an installed model."""
+    from safetensors.numpy import load
+
+    weights.load(name)  # says by name what is not installed
+    data = (files("palimpsest.codec") / "weights" / f"{name}{weights.SUFFIX}").read_bytes()
+    return {key: value for key, value in load(data).items() if key.startswith("level")}
 
 
 def _file(tensors: dict[str, Any]) -> bytes:

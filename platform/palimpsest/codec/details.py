@@ -35,10 +35,13 @@ from palimpsest.codec.foresight import INPUTS as SEEN
 from palimpsest.codec.foresight import SIGNS, foresee, logarithm, look, odds, settle
 from palimpsest.codec.guess import (
     BEFORE,
+    FARTHEST_MISS,
     GUIDES,
+    LIMIT,
     POWER,
     REFRESH,
     TAPS,
+    USUAL_MISS,
     fill_row,
     follow,
     guessed,
@@ -211,6 +214,7 @@ def code_details(
     features = np.zeros(FEATURES, np.int64)
     energy = np.zeros((height, width), np.int32)  # magnitudes of all components before, fading
     nothing = np.zeros((height, width), np.int32)
+    misses = np.zeros((height, width), np.int32)  # how far guesses of this component were off, 8 fraction bits
     estimate = lms[depth * 4 + orient]
     scales, row = np.zeros(BEFORE, np.int64), np.zeros((cols, TAPS), np.int32)
     powers, inverses = np.zeros(TAPS, np.int64), np.zeros(TAPS, np.int64)
@@ -248,6 +252,8 @@ def code_details(
         if foresees:
             settle(depth, orient, k, net_order, net_places, net_third_places, net_third_order, bias, third_bias)
         state = running = count = 0
+        missing = USUAL_MISS
+        misses[:] = 0
         mean_square, spread, scale = 1 << 16, 16, 4096
         for r in range(MARGIN, MARGIN + rows):
             if not encoding and coder[POSITION] > buffer.size + 64:
@@ -272,6 +278,9 @@ def code_details(
                     look(q, one, two, three, parent, sibling, other, energy, r, c, seen)
                     seen[30], seen[31] = logarithm(running >> 2), logarithm(expected >> 2)
                     seen[33], seen[34] = logarithm(far), logarithm(spread)
+                    seen[35] = logarithm(missing >> 2)
+                    seen[36] = logarithm((misses[r - 1, c] + misses[r, c - 1]) >> 4)
+                    seen[37] = logarithm((misses[r - 1, c - 1] + misses[r - 1, c + 1] + misses[r - 2, c]) >> 4)
                 if foresees:
                     foresee(seen, bias, dq, net_first, net_second, net_second_bias, hidden, later)
                 value = np.int64(q[r, c])
@@ -317,7 +326,10 @@ def code_details(
                 here = min(size, 4095)
                 # Sixteen fraction bits; quicker while a plane is young.
                 mean_square += ((here * here << 16) - mean_square) >> (4 if count < 32 else 7)
-                follow(row, c - MARGIN, guides, guide, powers, inverses, scaled(value, scale) - guess)
+                miss = scaled(value, scale) - guess
+                follow(row, c - MARGIN, guides, guide, powers, inverses, miss)
+                misses[r, c] = np.int32(min(abs(miss) * spread >> 4, FARTHEST_MISS))
+                missing += (min(abs(miss), LIMIT) - missing) >> 5
                 count += 1
                 running += ((min(size, 255) << 4) - running) >> 4
                 energy[r, c] = np.int32(((np.int64(energy[r, c]) * 3) >> 2) + (min(size, 255) << 2))

@@ -16,7 +16,18 @@ from palimpsest.codec.binary_coder import POSITION
 from palimpsest.codec.contexts import FLAG_RATE, LARGEST_EXPONENT, MARGIN, NODES, SIGN_INPUTS, UNARY, fill_signs
 from palimpsest.codec.details import VIEWS_WITH_FORESIGHT
 from palimpsest.codec.foresight import INPUTS, OUTPUTS, SIGNS, settle
-from palimpsest.codec.guess import BEFORE, GUIDES, LIMIT, POWER, REFRESH, TAPS, root, scaled
+from palimpsest.codec.guess import (
+    BEFORE,
+    FARTHEST_MISS,
+    GUIDES,
+    LIMIT,
+    POWER,
+    REFRESH,
+    TAPS,
+    USUAL_MISS,
+    root,
+    scaled,
+)
 from palimpsest.codec.lanes import LARGEST, SMALLEST, in_pairs
 from palimpsest.codec.learners import (
     DECISIONS,
@@ -36,6 +47,7 @@ from palimpsest.codec.learners import (
 )
 from palimpsest.codec.logistic import mixed_bit
 from palimpsest.codec.outlook import (
+    AHEAD,
     COARSE_LOGS,
     FEATURES,
     FINE_LOGS,
@@ -131,7 +143,7 @@ def code_foreseen(
     heard = np.zeros((rows, cols, components + BEFORE), np.int16)
     row, powers, inverses = np.zeros(TAPS, np.int32), np.zeros(TAPS, np.int32), np.zeros(TAPS, np.int32)
     nothing_logs, nothing_sums = np.zeros((5, height, width), np.uint8), np.zeros((2, rows, cols), np.int16)
-    sizes = np.zeros((height, width), np.int32)
+    sizes, misses = np.zeros((height, width), np.int32), np.zeros((height, width), np.int32)
     ahead, features = np.zeros((cols, PADDED), np.int16), np.zeros((cols, FEATURES), np.int32)
     above, begun, level_up = np.zeros((4, cols), np.int32), np.zeros(UNITS, np.int32), np.zeros(cols, np.uint8)
     flank, hidden, later = np.zeros(FLANK, np.int16), np.zeros(UNITS, np.int16), np.zeros(LATER, np.int16)
@@ -171,6 +183,8 @@ def code_foreseen(
         state = 0
         running = 0
         count = 0
+        missing = USUAL_MISS
+        misses[:] = 0
         spread = 16
         scale = 4096
         mean_square = 1 << 16
@@ -184,6 +198,10 @@ def code_foreseen(
             )
             look_before(logs1, logs2, logs3, sums1, sums2, one, r, ahead, features)
             y = r + MARGIN
+            north, farther = misses[y - 1], misses[y - 2]
+            for c in range(cols):
+                x = c + MARGIN
+                ahead[c, AHEAD - 1] = LOGS[min((north[x - 1] + north[x + 1] + farther[x]) >> 4, 8191)]
             block = (r * 16 // rows) * 16
             for c in range(cols):
                 x = c + MARGIN
@@ -230,6 +248,8 @@ def code_foreseen(
                 flank[3], flank[4] = LOGS[running >> 2], LOGS[expected >> 2]
                 flank[5] = LOGS[min(local, 8191)]
                 flank[6], flank[7] = far_log, LOGS[min(spread, 8191)]
+                flank[8] = LOGS[missing >> 2]
+                flank[9] = LOGS[min((north[x] + misses[y, x - 1]) >> 4, 8191)]
                 begun[:] = 0
                 add_ahead(begun, net_ahead, ahead[c])
                 foresee_with(
@@ -309,7 +329,10 @@ def code_foreseen(
                 learn_size(size, expected, feature, estimate)
                 here = min(size, 4095)
                 mean_square += ((here * here << 16) - mean_square) >> (4 if count < 32 else 7)
-                follow_error(row, guide, powers, inverses, scaled(value, scale) - guess)
+                miss = scaled(value, scale) - guess
+                follow_error(row, guide, powers, inverses, miss)
+                misses[y, x] = np.int32(min(abs(miss) * spread >> 4, FARTHEST_MISS))
+                missing += (min(abs(miss), int(LIMIT)) - missing) >> 5
                 count += 1
                 running += ((min(size, 255) << 4) - running) >> 4
                 energy[y, x] = np.int32(((int(energy[y, x]) * 3) >> 2) + (min(size, 255) << 2))

@@ -10,7 +10,7 @@ against overflow when the weights are read, hidden units clamped at 16 with 8 fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numba
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Tensors = dict[str, NDArray[np.generic]]
 
 MARGIN = 2
-INPUTS = 35
+INPUTS = 38
+FIRST_INPUTS = 35  # of the first networks, which knew nothing of how far guesses were off
 PLACES = 14  # six levels, four orientations, the quantiser's turn, first, second and third component
 OUTPUTS = 15  # 0..5 'more than n?', 6..11 exponents of the tail, 12..14 the sign of ones, twos and larger
 SIGNS = 12
@@ -92,6 +93,8 @@ def unpacked(tensors: Tensors) -> Foresight:
     try:
         net = Foresight(*(np.ascontiguousarray(tensors[PREFIX + name], np.int32) for name in NAMES))
         units, later = net.first.shape[1], net.second.shape[1]
+        if len(net.first) == FIRST_INPUTS:
+            net = replace(net, first=np.concatenate([net.first, np.zeros((INPUTS - FIRST_INPUTS, units), np.int32)]))
     except (KeyError, IndexError) as err:
         raise FormatError("a foresight network with a part missing", where=str(err)) from err
     wanted = ((INPUTS, units), (units,), (PLACES, units), (units, later), (later,), (OUTPUTS, later),
@@ -204,15 +207,12 @@ def foresee(
     units, more = hidden.size, later.size
     for j in range(units):
         hidden[j] = bias[turn, j]
-    # Five inputs at a time, so that sums are not stored after each; where all are zero there is nothing to do.
-    for i in range(0, INPUTS, 5):
-        v0, v1, v2, v3, v4 = seen[i], seen[i + 1], seen[i + 2], seen[i + 3], seen[i + 4]
-        if (v0 | v1 | v2 | v3 | v4) != 0:
+    # Two inputs at a time, so that sums are not stored after each; where both are zero there is nothing to do.
+    for i in range(0, INPUTS, 2):
+        v0, v1 = seen[i], seen[i + 1]
+        if (v0 | v1) != 0:
             for j in range(units):
-                hidden[j] += (
-                    v0 * first[i, j] + v1 * first[i + 1, j] + v2 * first[i + 2, j] + v3 * first[i + 3, j]
-                    + v4 * first[i + 4, j]
-                )
+                hidden[j] += v0 * first[i, j] + v1 * first[i + 1, j]
     for j in range(more):
         later[j] = second_bias[j]
     for i in range(0, units, 4):

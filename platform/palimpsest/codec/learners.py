@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 UNITS, LATER = 32, 16
 KEPT = 7  # states that predict a magnitude's decision
-FLANK = 8  # inputs of the network that wait for the samples to the left
+FLANK = 10  # inputs of the network that wait for the samples to the left
 DECISIONS = 16  # that odds are foreseen of, one of them none
 add_ahead, add_flank = adder(PADDED, UNITS), adder(FLANK, UNITS)
 add_second, add_third = adder(UNITS, LATER), adder(LATER, DECISIONS)

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 MARGIN = 2
 LARGEST = 1 << 24
-AHEAD = 27  # inputs of the network that are known before a row begins
+AHEAD = 28  # inputs of the network that are known before a row begins
 PADDED = 28
 # Where they stand among the network's inputs, then those that wait for the samples to the left.
-KNOWN = (1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 28, 29)
-WAITING = (0, 4, 24, 30, 31, 32, 33, 34)
+KNOWN = (1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 28, 29,
+         37)
+WAITING = (0, 4, 24, 30, 31, 32, 33, 34, 35, 36)
 FEATURES = 16  # of the expected magnitude, the last four always zero
 LOGS = LOGARITHM.astype(np.uint8)
 COARSE_LOGS = COARSE.astype(np.uint8)

@@ -20,6 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", action="append", default=[], metavar="SCENE", help="hold a scene out")
     parser.add_argument("--name", help="of the model; codec: default v3, or v3-without-SCENE")
     parser.add_argument("--steps", type=int, help="codec: gradient steps of the joint stage; the others in proportion")
+    parser.add_argument("--levels-of", default="", metavar="MODEL",
+                        help="codec: take the trained levels of this installed model; only the entropy coder learns")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     add_json(parser)
@@ -58,6 +60,7 @@ def _codec(options: argparse.Namespace) -> int:
     settings = CodecTraining(
         name=name, seed=options.seed, without=held_out, device=options.device, joint=joint,
         warm_up=max(1, round(plain.warm_up * scale)), separate=max(1, round(plain.separate * scale)),
+        levels_of=options.levels_of,
     )
     card = train(settings, options.scenes, options.out, note)
     print_result(
