@@ -136,7 +136,10 @@ def started(first: MixerState, data: bytes) -> MixerState:
             moved = np.clip(moved, *LIMITS[name])
         table[told, :columns] = moved.astype(np.int32)
         tables[name] = table
-    return replace(first, **tables)
+    return replace(
+        first, lms=tables["lms"], guides=tables["guides"], weights=tables["weights"],
+        sign_weights=tables["sign_weights"], sign_states=tables["sign_states"],
+    )
 
 
 def _moved(states: Table, change: NDArray[np.int64]) -> NDArray[np.int64]:

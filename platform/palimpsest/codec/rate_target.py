@@ -138,7 +138,7 @@ def _by_sample(encoder: Encoder, step: float, texture: Texture) -> tuple[rate.Es
     chosen = [n * len(encoder.windows) // count + n % every for n in range(count)]
     taught = list(encoder.each(lambda at: _taught(encoder, encoder.windows[at], level), chosen))
     coded = tuple(tile for tile, _ in taught)
-    found, own = len(encoder.packed(level, coded).data), sum(header.tile_bytes(tile) for tile in coded)
+    found, own = len(encoder.packed(level, coded).data), float(sum(header.tile_bytes(tile) for tile in coded))
     bits = texture.bits(step)
     share = bits[chosen].sum() / bits.sum()
     if not share > 0:  # nothing but constant tiles
