@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import header, rate, spectral
+from palimpsest.codec.quantiser import NEUTRAL
 from palimpsest.codec.texture import USUAL, Texture, energies
+from palimpsest.codec.weighing import gain_steps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Window
 
 FEWEST_TILES = 24  # from which on the step is searched on some of them
-SAMPLED_TILES = 16  # of them, at most
+SAMPLED_TILES, WEIGHED_TILES = 16, 32  # of them, at most; weighed ones differ more, and a miss codes a whole cube
 SAMPLED_TRIES = 4  # of the sample, at most
-TRUSTED_OFF = 0.07  # a sample whose rate is within e to this of the one wanted leads to the step
+TRUSTED_OFF = 0.07  # a sample whose rate is within e to this of the one wanted leads to the step by texture
+# Weights that follow the step change what is sent, which texture knows nothing of: the sample itself must be near, and
+# sizes fall by this power of the step, until two samples tell better.
+TRUSTED_WEIGHED, NEAR_WEIGHED, WEIGHED_POWER = 0.01, 0.4, -0.9
 LIKELY = 0.6  # of the step by theory, which is mostly too coarse
 ACCEPTED = 0.018  # how far a whole cube's rate may be off before it is coded once more
 FEWEST_PUPILS = 5  # tiles, from which on it is told what they have in common
@@ -51,6 +56,9 @@ def at_rate(encoder: Encoder, bpppc: float, tolerance: float = rate.TOLERANCE) -
         if abs(math.log(best[0])) < max(tolerance, ACCEPTED):
             return best[1]
         # What the sample said was off by this much.
+        if encoder.importance is not None:
+            step *= math.exp(-math.log(off) / WEIGHED_POWER)
+            continue
         wanted = max(bpppc * voxels / 8 - (size - tiles), 0.02 * tiles)
         step = texture.step_for(float(texture.bits(step).sum()) * wanted / tiles)
     return encoder.encode(_searched(encoder, step, bpppc, tolerance))  # tiles too unlike each other for a sample
@@ -90,14 +98,30 @@ def _sampled_step(encoder: Encoder, bpppc: float) -> tuple[float, Texture]:
     # Finer than any step that is likely, so that every component is there that may be sent.
     texture = _texture(encoder, _first_step(encoder, bpppc) * LIKELY)
     step = texture.step_for(wanted * USUAL)
+    weighed, tries = encoder.importance is not None, list[tuple[float, float]]()
     for _ in range(SAMPLED_TRIES):
-        found, factor = _by_sample(encoder, step, texture)
+        found, factor = _by_sample(encoder, step, texture, WEIGHED_TILES if weighed and tries else SAMPLED_TILES)
         off = math.log(8 * found.size / wanted)
+        if weighed and abs(off) < TRUSTED_WEIGHED:
+            break
+        if weighed and abs(off) < NEAR_WEIGHED:
+            tries.append((math.log(step), off))
+            step = math.exp(_by_power(tries))
+            continue
         fixed = 8 * found.size - float(texture.bits(step).sum()) / factor  # head and basis
         step = texture.step_for(max(wanted - fixed, 0.02 * wanted) * factor)
         if abs(off) < TRUSTED_OFF:
             break
     return step, texture
+
+
+def _by_power(tries: list[tuple[float, float]]) -> float:
+    """Logarithm of the step where a size is right, from logarithms of steps and of how far sizes were off there."""
+    at, off = tries[-1]
+    power = WEIGHED_POWER
+    if len(tries) > 1 and at != tries[-2][0]:
+        power = min(max((off - tries[-2][1]) / (at - tries[-2][0]), 2 * WEIGHED_POWER), 0.5 * WEIGHED_POWER)
+    return at - off / power
 
 
 def step_near(encoder: Encoder, bpppc: float) -> float:
@@ -129,10 +153,12 @@ def _samples_tiles(encoder: Encoder) -> bool:
     return len(encoder.windows) >= FEWEST_TILES
 
 
-def _by_sample(encoder: Encoder, step: float, texture: Texture) -> tuple[rate.Estimate, float]:
+def _by_sample(
+    encoder: Encoder, step: float, texture: Texture, most: int = SAMPLED_TILES
+) -> tuple[rate.Estimate, float]:
     """The size of a stream from a sample of its tiles, and bits by texture for each real one in them."""
     level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
-    count = min(SAMPLED_TILES, max(8, len(encoder.windows) // 5))
+    count = min(most, max(8, len(encoder.windows) // 5))
     every = len(encoder.windows) // count
     # Not a multiple of the tiles in a row, or all would lie in the same columns.
     chosen = [n * len(encoder.windows) // count + n % every for n in range(count)]
@@ -143,11 +169,10 @@ def _by_sample(encoder: Encoder, step: float, texture: Texture) -> tuple[rate.Es
     share = bits[chosen].sum() / bits.sum()
     if not share > 0:  # nothing but constant tiles
         share = texture.pixels[chosen].sum() / texture.pixels.sum()
-    size = round(found - own + own / share)
-    is_first = not encoder.opening
+    size, worth, is_first = round(found - own + own / share), 1.0, not encoder.opening
     if encoder.start_from([each for _, one in taught for each in one], size // SMALLEST_SHARE) and is_first:
-        size, own = round(LESSONS_WORTH * size), LESSONS_WORTH * own
-    return rate.Estimate(step, size), float(bits[chosen].sum() / (8 * own))
+        worth = LESSONS_WORTH
+    return rate.Estimate(step, round(worth * size)), float(bits[chosen].sum() / (8 * worth * own))
 
 
 def _texture(encoder: Encoder, step: float) -> Texture:
@@ -155,7 +180,10 @@ def _texture(encoder: Encoder, step: float) -> Texture:
     level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
 
     def told(window: Window) -> NDArray[np.float32]:
-        return energies(encoder.planes(window, level)[0], level.fraction_bits)
+        found = energies(encoder.planes(window, level)[0], level.fraction_bits)
+        gains = None if encoder.importance is None else gain_steps(encoder.importance, window)
+        # Steps are finer by the gains of their blocks, each a half octave.
+        return found if gains is None else found * np.float32(2.0 ** float((gains.astype(np.float64) - NEUTRAL).mean()))
 
     found = np.stack(list(encoder.each(told, encoder.windows)))
     variances = level.variances(encoder.statistics.covariance)
