@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec.guess import TAPS
 from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder, MixerState
 from palimpsest.errors import StreamCorrupt
 
@@ -119,7 +118,7 @@ def started(first: MixerState, data: bytes) -> MixerState:
     for at, name in enumerate(NAMES):
         table = getattr(first, name).copy()
         rows = guided if name == "guides" else len(table)
-        columns = TAPS if name == "guides" else table.shape[1] - (1 if name.endswith("weights") else 0)
+        columns = table.shape[1] - (1 if name.endswith("weights") else 0)
         flags = decoder.read((1, 1, rows), level=at)[0, 0]
         if flags.min(initial=0) < 0 or flags.max(initial=0) > 1:
             raise StreamCorrupt("rows of the cube's state are told or not", got=int(np.abs(flags).max()), wanted="0, 1")

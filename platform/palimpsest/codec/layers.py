@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import residual
 from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder, MixerState, decode_table, encode_table
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from palimpsest.codec import residual
 
 _SIZES = struct.Struct("<BIII")  # coefficients in full, as the first writers had them
 _SHIFTED = struct.Struct("<BIIII")
@@ -50,6 +51,8 @@ def encode_exact(
         how: cells and prediction.
         limits: smallest and largest value.
     """
+    from palimpsest.codec import residual
+
     if how.is_plain:
         residuals = residual.plain_residuals(exact, base, usable, how.widths)
         rebuilt = residual.plainly_rebuilt(residuals, base, how.widths, limits)
@@ -75,6 +78,8 @@ def decode_exact(
     Raises:
         StreamCorrupt: a section that no encoder writes.
     """
+    from palimpsest.codec import residual
+
     if data[:1] == bytes([PLAIN]):
         residuals = np.where(usable, _read(data[1:], base.shape), 0)
         return residual.plainly_rebuilt(residuals, base, widths, limits)
@@ -85,6 +90,8 @@ def decode_exact(
 
 def _read_predictor(data: bytes, bands: int) -> tuple[residual.Predictor, int]:
     """Coefficients of a tile, and where the residuals begin."""
+    from palimpsest.codec import residual
+
     is_shifted = bool(data) and data[0] >= SHIFTED
     sizes = _SHIFTED if is_shifted else _SIZES
     if len(data) < sizes.size:

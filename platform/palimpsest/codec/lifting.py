@@ -147,3 +147,10 @@ def split_levels(planes: Plane) -> tuple[Plane, Plane, Plane, Plane]:
     for k in range(count):
         ll[k], hl[k], lh[k], hh[k] = split_level(planes[k])
     return ll, hl, lh, hh
+
+
+class PlainLevel:
+    """CDF 9/7: a level without training."""
+
+    split_stack = staticmethod(split_levels)
+    join_stack = staticmethod(join_levels)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from palimpsest.codec import first_state, quick, stream, weights
+from palimpsest.codec import quick, stream, weights
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.errors import ModelMissing, StreamCorrupt
@@ -102,4 +102,6 @@ def _known(name: str, trained_levels: tuple[int, ...] | None) -> CodecModel:
 
 @cache
 def _first_state(name: str) -> MixerState:
+    from palimpsest.codec import first_state
+
     return first_state.unpacked(weights.load(name).mixer, weights.load(name).foresight)

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 
-from palimpsest.codec import lifting
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -124,13 +122,6 @@ class Level:
             planes[at : at + len(low)] = self.rows.join_stack(low, high)
             at += len(low)
         return planes
-
-
-class PlainLevel:
-    """CDF 9/7: a level without training."""
-
-    split_stack = staticmethod(lifting.split_levels)
-    join_stack = staticmethod(lifting.join_levels)
 
 
 def _portions(planes: Stack, like: Stack | None = None) -> list[Stack]:

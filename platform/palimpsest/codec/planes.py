@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import contexts, details, foreseen, foresight, guess, logistic, outlook
+from palimpsest.codec import contexts, logistic
 from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
 from palimpsest.codec.trellis import FOUR, SIXTEEN
 from palimpsest.errors import StreamCorrupt
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SIDE_LEVEL = 5
 LARGEST_SAMPLE = (1 << 30) - 1
 _BYTES_A_SAMPLE = 12
-_NO_RECORD = np.zeros((0, details.RECORDED), np.int16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class MixerState:
             guessed, and :mod:`palimpsest.codec.contexts` codes alone.
         views: which of the views choose states, where something is guessed.
         trellis: states of the quantiser whose samples are coded.
-        foresight: the trained network, where something is guessed.
+        foresight: the network, where something is guessed; else None.
         observer: told of samples, where something is guessed; None but in training.
     """
 
@@ -70,15 +69,17 @@ class MixerState:
     flag_states: Table
     flag_weights: Table
     lms: Table
-    guides: Table = field(default_factory=lambda: np.zeros((0, guess.TAPS), np.int32))
-    views: tuple[int, ...] = details.ALL_VIEWS
+    guides: Table = field(default_factory=lambda: np.zeros((0, 0), np.int32))
+    views: tuple[int, ...] = tuple(range(contexts.INPUTS))
     trellis: Trellis = FOUR
-    foresight: Foresight = field(default_factory=foresight.blank)
+    foresight: Foresight | None = None
     observer: Observer | None = None
 
     @classmethod
     def for_details(cls, foreseen: Foresight | None = None, trellis: Trellis = SIXTEEN) -> MixerState:
         """A state that has seen nothing, for spatial levels; with a trained network or without."""
+        from palimpsest.codec import details, foresight, guess
+
         net = foresight.blank() if foreseen is None else foreseen
         views = details.VIEWS_WITH_FORESIGHT if net.third.size else details.ALL_VIEWS
         share = 2 * len(views) if net.third.size else 22
@@ -151,6 +152,8 @@ def _told(known: list[Told], stack: Stack, cut: Stack) -> Told:
     for told in known:
         if told.of is stack and told.logs.shape[2:] == cut.shape[1:]:
             return told
+    from palimpsest.codec import outlook
+
     fresh = Told.room(cut)
     if stack.size:
         outlook.tell_all(cut, fresh.logs, fresh.sums)
@@ -233,7 +236,17 @@ def _run(
     for slot, sibling in enumerate(siblings):
         beside[slot] = _with_margins(sibling, rows, cols)
     parent = _with_margins(above, (rows + 1) // 2, (cols + 1) // 2)
-    if len(state.guides) and state.observer is None and foreseen.fits(state.foresight, state.views):
+    if not len(state.guides):
+        contexts.code_stack(
+            stack, parent, beside, level, orientation, dependent, *state.parts(), coder, buffer, encoding
+        )
+        _put_back(stack, planes, encoding=encoding)
+        return
+    # Only now: kernels take a while to load, and tables and the quick coder do without these.
+    from palimpsest.codec import details, foreseen
+
+    assert state.foresight is not None
+    if state.observer is None and foreseen.fits(state.foresight, state.views):
         own = Told.room(stack)
         up = _told(told, above, parent)
         both = [_told(told, sibling, beside[slot]) for slot, sibling in enumerate(siblings)]
@@ -244,8 +257,8 @@ def _run(
             up.logs, up.sums, np.stack([one.logs for one in both]), np.stack([one.sums for one in both]),
         )
         told.append(replace(own, of=planes))
-    elif len(state.guides):
-        record, stride = _NO_RECORD, 1
+    else:
+        record, stride = np.zeros((0, details.RECORDED), np.int16), 1
         if state.observer is not None:
             stride = state.observer.stride
             record = np.zeros((planes.size // stride + 1, details.RECORDED), np.int16)
@@ -256,11 +269,13 @@ def _run(
         )
         if state.observer is not None:
             state.observer.seen.append(record[:written])
-    else:
-        contexts.code_stack(
-            stack, parent, beside, level, orientation, dependent, *state.parts(), coder, buffer, encoding
-        )
+    _put_back(stack, planes, encoding=encoding)
+
+
+def _put_back(stack: Stack, planes: Stack, *, encoding: bool) -> None:
+    """What was read, without margins."""
     if not encoding:
+        _, rows, cols = planes.shape
         planes[:] = stack[:, contexts.MARGIN : contexts.MARGIN + rows, contexts.MARGIN : contexts.MARGIN + cols]
 
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import lifting, weights
-from palimpsest.codec.network import Level, PlainLevel
+from palimpsest.codec.lifting import PlainLevel
 from palimpsest.errors import CubeRefused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from palimpsest.codec.network import Level
 
     Plane = NDArray[np.int32]
     Details = tuple[Plane, Plane, Plane]

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palimpsest.codec.network import LARGEST_REACH, Level, Lift, Step
 from palimpsest.errors import FormatError, ModelMissing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from palimpsest.codec.network import Level, Step
 
     Tensors = dict[str, NDArray[np.generic]]
 
@@ -95,6 +96,8 @@ def parse(data: bytes, name: str) -> TrainedWeights:
     Raises:
         FormatError: truncated, altered or of another kind.
     """
+    from palimpsest.codec.network import Level, Lift
+
     tensors = read_tensors(data, name)
     steps: dict[tuple[int, str, int], Tensors] = {}
     mixer = {key: tensor for key, tensor in tensors.items() if key.startswith(MIXER)}
@@ -118,6 +121,8 @@ def parse(data: bytes, name: str) -> TrainedWeights:
 
 
 def _step(parts: Tensors | None, where: str) -> Step:
+    from palimpsest.codec.network import LARGEST_REACH, Step
+
     if parts is None or "taps" not in parts:
         raise FormatError("a lifting step without weights", where=where)
     taps = parts["taps"]
