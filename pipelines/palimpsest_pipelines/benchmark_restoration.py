@@ -3,13 +3,15 @@
 Cases: :mod:`~palimpsest_pipelines.restoration_cases`. Rivals: linear and PCHIP interpolation along the spectrum, and,
 where their folder is given, the restorers there; their figures are cached by cube, case and code. Ours: as
 ``palimpsest restore`` does it (noise is taken off where noise was added); with ``ablation`` also without edges and
-without each part; with ``wrong`` under knowledge that misleads: minerals alone, and a shuffled graph.
+without each part; with ``wrong`` under knowledge that misleads: minerals alone, and a shuffled graph; with ``judges``
+as each seed of training alone would judge, as a network without edges and as fixed weights would.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -17,11 +19,13 @@ import numpy as np
 
 from palimpsest.errors import UsageError
 from palimpsest_pipelines.restoration_cases import DECODED, Case, cases_of
+from palimpsest_pipelines.restoration_judges import alone, rivals_beside
+from palimpsest_pipelines.restoration_judges import load as load_judges
 from palimpsest_pipelines.restoration_rivals import ORACLE, cached, interpolated, rivals_for
-from palimpsest_pipelines.restoration_scores import MANY, Result, by_reason, intervals, pooled, score
+from palimpsest_pipelines.restoration_scores import MANY, Result, by_reason, intervals, pooled, score, sharpness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,6 +38,9 @@ INTERPOLATORS = ("linear", "pchip")
 OURS = "palimpsest"
 NO_KNOWLEDGE = "palimpsest no-knowledge"
 REPAIRED = "palimpsest not-denoised"  # what is missing brought back, noise left as it is
+PER_NODE = "palimpsest per-node"  # trained without edges on the same inputs
+FIXED = "palimpsest fixed-weights"
+FIXED_BY_TRIALS = "palimpsest fixed-weights-by-trials"
 LEARNED_FROM = ("indian_pines", "gatorsense")  # real scenes that shipped weights may learn from
 
 
@@ -50,6 +57,7 @@ class Plan:
         rival_cache: file of the rivals' figures, JSON lines; read and added to.
         ablation: also without edges and without each part of the integrator.
         wrong: also with minerals alone and with a shuffled graph.
+        judges: also each seed alone, a per-node network that never had edges, and fixed weights.
         out: file for one JSON line a result; lines are added.
     """
 
@@ -61,6 +69,7 @@ class Plan:
     rival_cache: Path | None = None
     ablation: bool = False
     wrong: bool = False
+    judges: bool = False
     out: Path | None = None
 
 
@@ -126,6 +135,7 @@ def summary(results: list[Result]) -> dict[str, float]:
         table[f"least margin over interpolation {method}"] = float(np.min(values))
     for method, (worth, where) in dearest.items():
         table[f"most lost {method} ({where})"] = worth
+    table |= judges_table(results, margins)
     for name, pairs in beside.items():
         table[f"{name}: mean margin over the best rival ({len(pairs)} scenes)"] = float(np.mean([a for a, _ in pairs]))
         table[f"{name}: least margin over the best rival"] = float(min(a for a, _ in pairs))
@@ -135,6 +145,31 @@ def summary(results: list[Result]) -> dict[str, float]:
             if number >= MANY or (name == "overall" and number):
                 table[f"coverage {method}, {name} ({number} voxels)"] = covered / number
                 table[f"mean half width {method}, {name}"] = width / number
+    return table
+
+
+def judges_table(results: list[Result], margins: Mapping[str, list[float]]) -> dict[str, float]:
+    """What the edges are worth over the seeds of training, dB of the mean margin, and sharpness at equal coverage."""
+    own = [float(np.mean(v)) for m, v in margins.items() if m.startswith(f"{OURS} seed ")]
+    node = [float(np.mean(v)) for m, v in margins.items() if m.startswith(f"{PER_NODE} seed ")]
+    if not own or not node:
+        return {}
+    fixed = max(float(np.mean(margins[name])) for name in (FIXED, FIXED_BY_TRIALS))
+    table = {
+        "judges: mean over the seeds": float(np.mean(own)), "judges: spread of the seeds": float(np.ptp(own)),
+        "judges: per-node, mean over the seeds": float(np.mean(node)),
+        "judges: per-node, spread of the seeds": float(np.ptp(node)), "judges: best fixed weights": fixed,
+        "judges: edges are worth, seed by seed": float(np.mean(own) - np.mean(node)),
+        "judges: edges are worth, all seeds asked together":
+            float(np.mean(margins[OURS]) - np.mean(margins[PER_NODE])),
+    }
+    sharp = {(r.scene, r.case, r.method): r.sharpness for r in results if r.sharpness}
+    narrower = [
+        np.log(value / sharp[scene, case, PER_NODE]) for (scene, case, method), value in sharp.items()
+        if method == OURS and (scene, case, PER_NODE) in sharp
+    ]
+    if narrower:
+        table["judges: width of intervals over per-node's, equal coverage"] = float(np.exp(np.mean(narrower)))
     return table
 
 
@@ -149,14 +184,37 @@ def unseen_weights(scene: str) -> Integrator:
     Raises:
         ModelMissing: those weights are not installed.
     """
-    from importlib.resources import as_file, files
-
     from palimpsest.restoration.integrator import load
 
-    if scene not in LEARNED_FROM:
-        return load(None)
-    with as_file(files("palimpsest.restoration") / "weights" / f"without_{scene}.safetensors") as path:
+    with _weights_file(scene) as path:
         return load(path)
+
+
+def unseen_judges(scene: str) -> dict[str, Integrator]:
+    """Those that the integrator is compared with, none of which learned from a scene, by name.
+
+    Raises:
+        ModelMissing: their weights are not installed.
+    """
+    with _weights_file(scene) as path:
+        rivals = load_judges(rivals_beside(path))
+    network = unseen_weights(scene)
+    found: dict[str, Integrator] = {FIXED: rivals.fixed, FIXED_BY_TRIALS: rivals.by_trials, PER_NODE: rivals.per_node}
+    for number in range(len(network.members)):
+        found[f"{OURS} seed {number}"] = alone(network, number)
+    for number in range(len(rivals.per_node.members)):
+        found[f"{PER_NODE} seed {number}"] = alone(rivals.per_node, number)
+    return found
+
+
+@contextmanager
+def _weights_file(scene: str) -> Iterator[Path]:
+    from importlib.resources import as_file, files
+
+    name = f"without_{scene}" if scene in LEARNED_FROM else "integrator"
+    folder = files("palimpsest.restoration") / "weights"
+    with as_file(folder / f"{name}.safetensors") as path:
+        yield path
 
 
 def shuffled(knowledge: KnowledgeBase, seed: int = 0) -> KnowledgeBase:
@@ -199,7 +257,8 @@ def _results(case: Case, plan: Plan, note: Callable[[str], None]) -> Iterator[Re
         yield Result(
             case.scene, case.name, name, *score(case, done.restored.data), round(seconds, 2),
             coverage=covered / number if number else None, half_width=width / number if number else None,
-            is_exact=done.is_exact(), by_reason=by_reason(case, done.restored.data), groups=groups,
+            sharpness=sharpness(case, done), is_exact=done.is_exact(),
+            by_reason=by_reason(case, done.restored.data), groups=groups,
         )
 
 
@@ -235,6 +294,8 @@ def _ours(case: Case, plan: Plan) -> Iterator[tuple[str, Restoration, float]]:
 
     network, knowledge = unseen_weights(case.scene), load(None)
     variants: dict[str, tuple[KnowledgeBase | None, bool, tuple[str, ...]]] = {OURS: (knowledge, True, ())}
+    judges = unseen_judges(case.scene) if plan.judges else {}
+    variants |= dict.fromkeys(judges, (knowledge, True, ()))
     if case.is_noisy and is_told(case):
         variants[REPAIRED] = (knowledge, True, ())
     if not case.is_noisy:
@@ -249,7 +310,8 @@ def _ours(case: Case, plan: Plan) -> Iterator[tuple[str, Restoration, float]]:
     for name, (known, edges, left_out) in variants.items():
         started = time.perf_counter()
         done = repair(
-            case.struck, knowledge=known, mask=case.usable if told else None, weights=network,
+            case.struck, knowledge=known, mask=case.usable if told else None,
+            weights=judges.get(name, network),
             parts_left_out=left_out, edges=edges, is_decoded=case.is_decoded,
             is_searched=not told and not case.is_decoded, is_denoised=case.is_noisy and name != REPAIRED,
         )

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     Restorer = Callable[[], NDArray[np.float32]]
 
+COMPONENTS = 15  # of the observed bands, as in the measurements that the rivals came from
+_RIDGE = 1e-2
+_MOSTLY = 0.5  # share of the pixels that show a band
 ORACLE = "oracle_wiener"  # knows the clean scene's covariance and the noise: a hint, and no rival
 
 
@@ -82,6 +85,12 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
             "akima": lambda: rival.interp_spec(y, mask, "akima"), "gp6": lambda: rival.gp_spec(y, mask, 6),
             "gp12": lambda: rival.gp_spec(y, mask, 12), "gp25": lambda: rival.gp_spec(y, mask, 25),
         }
+        library = _library(case.struck) if case.kind != "f" else None
+        if library is not None:
+            gap = np.broadcast_to(mask.any(axis=(0, 1)) & (mask.mean(axis=(0, 1)) > _MOSTLY), mask.shape)
+            chosen["nnls_residual"] = lambda: np.where(mask, y, rival.nnls_residual(y, gap, library))
+        if case.kind == "clean":
+            chosen["ridge on the clean pixels"] = lambda: np.where(mask, y, ridge(y, mask))
     elif case.kind == "g":
         chosen = {
             "fa30": lambda: np.where(mask, y, factors(30)),
@@ -92,6 +101,40 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
     else:
         chosen = {"fa20+pchip": lambda: _factors_then_pchip(rival, case.struck, mask, y)}
     return {name: _stored(run, case.unit) for name, run in chosen.items()}
+
+
+def _library(cube: Cube) -> NDArray[np.float64] | None:
+    """The release's spectra at a cube's bands in stored order, ``(material, band)``; None without wavelengths."""
+    from palimpsest.knowledge.release import load
+    from palimpsest.restoration.semantic_mapper import library_for
+    from palimpsest.restoration.view import Axis
+
+    axis = Axis.of(cube.bands)
+    found = library_for(axis, load(None))
+    if found is None:
+        return None
+    spectra = np.empty_like(found.spectra)
+    spectra[:, axis.order] = found.spectra
+    return spectra
+
+
+def ridge(y: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Missing bands from the observed ones' principal components, by ridge on the pixels that have all bands.
+
+    Args:
+        y: values of the unit, ``(row, col, band)``.
+        mask: True = usable, alike in all pixels but the clean ones.
+    """
+    spectra, seen = y.reshape(-1, y.shape[2]).astype(np.float64), mask.reshape(-1, y.shape[2])
+    gap, clean = seen.mean(0) <= _MOSTLY, seen.all(axis=1)
+    shown = spectra[:, ~gap] - spectra[:, ~gap].mean(0)
+    _, strength, basis = np.linalg.svd(shown, full_matrices=False)
+    scores = shown @ basis[:COMPONENTS].T * np.sqrt(len(shown)) / strength[0]
+    base = spectra[clean][:, gap].mean(0)
+    known, told = scores[clean] - scores[clean].mean(0), spectra[clean][:, gap] - base
+    slopes = np.linalg.solve(known.T @ known + _RIDGE * np.eye(known.shape[1]), known.T @ told)
+    spectra[:, gap] = base + (scores - scores[clean].mean(0)) @ slopes
+    return spectra.reshape(y.shape).astype(np.float32)
 
 
 def noise_rivals(

@@ -20,6 +20,8 @@ from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import merged, thinned
 from palimpsest_pipelines.restoration_examples import Example, made_examples, real_examples
 from palimpsest_pipelines.restoration_intervals import calibrate, coverage
+from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
+from palimpsest_pipelines.restoration_judges import save as save_rivals
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +43,7 @@ REAL_EACH = 30
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 BATCH = 6
+FIXED_EPOCHS, FIXED_RATE = 6, 0.05  # of the weights that are the same everywhere
 CHARGE = 6.0  # for a case that comes out worse than a line or a cubic
 _EDGELESS = 0.1  # share of steps without edges, so that ablations are not strange to the network
 _ALLOWED = 0.07  # natural logarithm of a mean squared error: 0.3 dB
@@ -131,7 +134,10 @@ def learn(
     seeds = range(settings.seed, settings.seed + settings.members)
     single = [fit(parts["train"], replace(settings, seed=seed), note) for seed in seeds]
     network = Integrator.of(single)
-    calibrate(network, parts["calibrate"], bare, [one for one in parts["train"] if one.scene in recorded])
+    seen = [one for one in parts["train"] if one.scene in recorded]
+    calibrate(network, parts["calibrate"], bare, seen)
+    rivals = compared(parts, settings, note)
+    calibrate(rivals.per_node, parts["calibrate"], bare, seen)
     card: dict[str, object] = {
         "release": release, "model": network.digest, "settings": asdict(settings),
         "recorded": {
@@ -141,12 +147,35 @@ def learn(
         "split": {name: sorted({example.scene for example in part}) for name, part in parts.items()},
         "measured": {name: measure(network, part) for name, part in parts.items() if name != "train"},
         "alone": [measure(one, parts["test"]) for one in single],
+        "per_node": [measure(alone(rivals.per_node, k), parts["test"]) for k in range(settings.members)],
+        "fixed": measure(rivals.fixed, parts["test"]), "by_trials": measure(rivals.by_trials, parts["test"]),
         "seconds": round(time.perf_counter() - started, 1),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(save({key: value.contiguous() for key, value in network.state_dict().items()}))
     out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+    save_rivals(rivals, rivals_beside(out))
     return card
+
+
+def compared(
+    parts: Mapping[str, Sequence[Example]], settings: Settings, note: Callable[[str], None]
+) -> Rivals:
+    """The judges that the integrator is measured against, fitted to the same examples."""
+    seeds = range(settings.seed, settings.seed + settings.members)
+    alone_each = [fit(parts["train"], replace(settings, seed=seed), note, PerNode) for seed in seeds]
+    fixed = [
+        fitted(
+            FixedWeights(hears_trials=hears), parts["train"], replace(settings, epochs=FIXED_EPOCHS), note, FIXED_RATE
+        )
+        for hears in (False, True)
+    ]
+    first, second = fixed
+    assert isinstance(first, FixedWeights)
+    assert isinstance(second, FixedWeights)
+    joined = PerNode.of(alone_each)
+    assert isinstance(joined, PerNode)
+    return Rivals(joined, first, second)
 
 
 def split(examples: Sequence[Example]) -> dict[str, list[Example]]:
@@ -163,19 +192,38 @@ def split(examples: Sequence[Example]) -> dict[str, list[Example]]:
     return parts
 
 
-def fit(examples: Sequence[Example], settings: Settings, note: Callable[[str], None]) -> Integrator:
-    """An integrator of one network fitted to the examples; deterministic."""
+def fit(
+    examples: Sequence[Example], settings: Settings, note: Callable[[str], None], kind: type[Integrator] | None = None,
+) -> Integrator:
+    """An integrator of one network fitted to the examples; deterministic.
+
+    Args:
+        examples: to learn from.
+        settings: how.
+        note: hears progress.
+        kind: what to fit; the integrator itself when left out.
+    """
     import torch
 
     from palimpsest.restoration.integrator import Integrator
 
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
+    network = Integrator() if kind is None else kind()
+    return fitted(network, examples, settings, note, LEARNING_RATE)
+
+
+def fitted(
+    network: Integrator, examples: Sequence[Example], settings: Settings, note: Callable[[str], None], rate: float,
+) -> Integrator:
+    """A network after its passes over the examples."""
+    import torch
+
     rng = np.random.default_rng(settings.seed)
-    network = Integrator()
     steps = settings.epochs * -(-len(examples) // BATCH)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=max(steps, 2))
+    moved = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(moved, lr=rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=max(steps, 2))
     for epoch in range(settings.epochs):
         total = 0.0
         order = rng.permutation(len(examples))

@@ -32,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restoration.add_argument("--rival-cache", type=Path, default=Path("palimpsest-rivals.jsonl"),
                              help="the rivals' figures, read and added to")
     restoration.add_argument("--ablation", action="store_true", help="also without edges and without each part")
+    restoration.add_argument("--judges", action="store_true",
+                             help="also each seed of training, a network without edges, and fixed weights")
     restoration.add_argument("--wrong", action="store_true", help="also with minerals alone, and a shuffled graph")
     restoration.add_argument("--out", type=Path, help="write every result as a JSON line")
     add_json(restoration)
@@ -124,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         wanted = benchmark_restoration.Plan(
             scenes=options.scenes, only=tuple(options.only or ()), cases=tuple(options.cases or ()),
             side=options.side, rivals=options.rivals, rival_cache=options.rival_cache, ablation=options.ablation,
-            wrong=options.wrong, out=options.out,
+            wrong=options.wrong, judges=options.judges, out=options.out,
         )
         if options.parts:
             from palimpsest_pipelines.restoration_parts import run_parts
