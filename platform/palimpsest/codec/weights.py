@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, NDArray[np.generic]]
 
-DEFAULT = "v3"
+DEFAULT = "v4"
 SUFFIX = ".safetensors"
 MIXER = "mixer."
 FORESIGHT = "foresight."
