@@ -76,7 +76,7 @@ class EncodeSettings:
         bpppc: target in bits per pixel per channel (rate mode; with ``keep_labels``, a ceiling or None).
         max_error: largest absolute error in stored units (bound mode), for all bands or one for each.
         strength: 0 is uniform weights, 1 the full importance map.
-        effort: 1 fastest ... 9 may tune to the cube.
+        effort: 1 the quick coder (in rate mode), 2 one pass of the trellis, 3 to 9 two.
         keep_labels: run the closed loop until every label is the original's.
         keep_depths: largest relative error of a diagnostic feature's depth; run the closed loop until none is larger.
         trained_levels: which spatial levels use their trained networks (ablation); None is all.
