@@ -8,7 +8,7 @@ import numpy as np
 
 from palimpsest.codec import spectral
 from palimpsest.codec.contract import EncodeSettings
-from palimpsest.codec.encoder import Encoder
+from palimpsest.codec.cube_encoder import CubeEncoder
 from palimpsest.cubes import BandTable, Cube, ImportanceMap
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def weights_of(noise: np.ndarray) -> BandWeights:
         (profile / np.sqrt((profile**2).mean()))[None], np.zeros((SIDE, SIDE), np.uint8),
         np.ones((SIDE, SIDE), np.float32), "release",
     )
-    return Encoder(cube, EncodeSettings(bpppc=0.5, strength=0.5), asked).weights
+    return CubeEncoder(cube, EncodeSettings(bpppc=0.5, strength=0.5), asked).weights
 
 
 def white() -> np.ndarray:

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palimpsest.codec import encoder as encoding
-from palimpsest.codec import rate_target
+from palimpsest.codec import cube_encoder, rate_target
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
@@ -126,7 +125,7 @@ def test_a_mapped_cube_is_coded_as_one_in_memory_and_decoded_into_a_file(streams
 
     write(made(), tmp_path / "made.hdr")
     mapped = read(tmp_path / "made.hdr")
-    monkeypatch.setattr(encoding, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(cube_encoder, "KEPT_BYTES", 1000)
     encode(mapped, SETTINGS["rate"], out=tmp_path / "mapped.plm")
     encode(replace(mapped, data=np.array(mapped.data)), SETTINGS["rate"], out=tmp_path / "memory.plm")
     assert (tmp_path / "mapped.plm").read_bytes() == (tmp_path / "memory.plm").read_bytes()

@@ -12,82 +12,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.codec import header, spectral
-from palimpsest.codec.lattice import LARGEST as LARGEST_ON_LATTICE
-from palimpsest.codec.lattice import Lattice, number_of
 from palimpsest.codec.layers import Exactness
-from palimpsest.codec.sampling import Sampling, is_void, voxel_reasons
+from palimpsest.codec.rate_target import step_near
 from palimpsest.cubes.window import Window
-from palimpsest.errors import PromiseBroken, UsageError
+from palimpsest.errors import PromiseBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from palimpsest.codec.contract import EncodeSettings
+    from palimpsest.codec.cube_encoder import CubeEncoder
     from palimpsest.codec.encoded import Encoding
-    from palimpsest.codec.encoder import Encoder
-    from palimpsest.cubes import Cube
 
 BASE_BPPPC = 0.05  # of the reconstruction below a lossless layer: measured best on four scenes among 0 to 0.5
 PATCH, PATCHES = 96, 2  # side in pixels and number of the pieces that the step is searched on
 FIRST, RATIO = 2.83, 2.0  # steps over half the width of cells: the first tried, and from one to the next
 LARGEST = 16 * FIRST  # of these multiples
-LATTICE_STRIPS = 4  # of a large cube, which tell what its values may lie on
 PREDICTED_FROM = 4.0  # below it the reconstruction is too good for prediction to pay
 
 
-def asked_bounds(settings: EncodeSettings, bands: int) -> NDArray[np.float64]:
-    """Largest absolute error of each band, stored units, ``(band,)``; zeros where nothing may be off.
-
-    Raises:
-        UsageError: another number of bounds than bands, or one that is negative or no number.
-    """
-    if settings.mode != "bound" or settings.max_error is None:
-        return np.zeros(bands)
-    asked = np.atleast_1d(np.asarray(settings.max_error, np.float64))
-    if asked.size not in (1, bands):
-        raise UsageError("one error bound, or one for each band", got=asked.size, wanted=f"1 or {bands}")
-    if not ((asked >= 0) & np.isfinite(asked)).all():
-        raise UsageError("an error bound must be zero or more", got=settings.max_error, wanted="stored units")
-    return np.broadcast_to(asked, bands).astype(np.float64)
-
-
-def lattice_of(cube: Cube, windows: Sequence[Window]) -> Lattice | None:
-    """What all floating-point values of a cube lie on, exactly to the bit, nodata and NaN put back as ever; or None."""
-    if cube.is_integer:
-        return None
-    every = max(1, len(windows) // LATTICE_STRIPS)
-    pieces: list[list[NDArray[np.generic]]] = [[] for _ in range(cube.shape.bands)]
-    for window in windows[::every]:
-        usable = ~is_void(voxel_reasons(cube, window))
-        values = np.asarray(cube.data[(slice(None), *window.slices)])
-        for band, kept in enumerate(pieces):
-            kept.append(values[band][usable[band]])
-    numbers = []
-    for kept in pieces:
-        number = number_of(np.concatenate(kept))
-        if number is None:
-            return None
-        numbers.append(number)
-    sampling = Sampling(cube.data.dtype.name, 1.0, Lattice(np.array(numbers)))
-    for window in windows:
-        values = np.ascontiguousarray(cube.data[(slice(None), *window.slices)])
-        integers = sampling.integers(values)
-        again = header.put_back(sampling.stored(integers), voxel_reasons(cube, window), cube.nodata, is_exact=True)
-        if again.tobytes() != values.tobytes() or np.abs(integers).max() > LARGEST_ON_LATTICE:
-            return None
-    return sampling.lattice
-
-
-def exactly(encoder: Encoder) -> Encoding:
+def exactly(encoder: CubeEncoder) -> Encoding:
     """A cube within its bounds, each voxel checked.
 
     Raises:
         PromiseBroken: one was not.
     """
     widths = encoder.sampling.widths(encoder.bounds)
-    step, is_plain = encoder.step_near(BASE_BPPPC), False
+    step, is_plain = step_near(encoder, BASE_BPPPC), False
     if encoder.bounds.any() and encoder.statistics.count:
         step, is_plain = _cheapest(encoder, widths, step)
     encoding = encoder.encode(step, exact=Exactness(widths, is_plain))
@@ -99,7 +49,7 @@ def exactly(encoder: Encoder) -> Encoding:
     return encoding
 
 
-def _cheapest(encoder: Encoder, widths: NDArray[np.int64], coarsest: float) -> tuple[float, bool]:
+def _cheapest(encoder: CubeEncoder, widths: NDArray[np.int64], coarsest: float) -> tuple[float, bool]:
     """The step with the fewest bytes on some patches, and whether the exact layer does without prediction."""
     unit = float(np.exp(np.log(widths / 2 * np.sqrt(encoder.weights.floor)).mean()))
     patches = _patches(encoder)
@@ -122,7 +72,7 @@ def _cheapest(encoder: Encoder, widths: NDArray[np.int64], coarsest: float) -> t
     return multiple * unit, is_plain
 
 
-def _patches(encoder: Encoder) -> list[Window]:
+def _patches(encoder: CubeEncoder) -> list[Window]:
     """Some pieces of tiles spread over the cube."""
     count = min(PATCHES, len(encoder.windows))
     found = []
@@ -133,7 +83,7 @@ def _patches(encoder: Encoder) -> list[Window]:
     return found
 
 
-def _size(encoder: Encoder, patches: list[Window], step: float, exact: Exactness) -> float:
+def _size(encoder: CubeEncoder, patches: list[Window], step: float, exact: Exactness) -> float:
     """Bytes of the whole stream, from those of the patches."""
     level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
     coded = tuple(encoder.each(lambda window: encoder.exact_tile(window, level, exact), patches))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Cube
 
 Mode = Literal["rate", "bound", "lossless"]
+EXACT_MODES = ("bound", "lossless")
 
 
 class LabelJudge(Protocol):

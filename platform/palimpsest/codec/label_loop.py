@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from palimpsest.codec import depths as depths_room
-from palimpsest.codec import feature_loop, refinement
+from palimpsest.codec import feature_loop, rate_target, refinement
 from palimpsest.codec import stream as container
 from palimpsest.codec.depths import pack_bumps
 from palimpsest.codec.refinement import LADDER, Corrections, Rung, band_steps
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.codec.contract import FeatureJudge, LabelJudge
+    from palimpsest.codec.cube_encoder import CubeEncoder
     from palimpsest.codec.encoded import EncodedTile, Encoding
-    from palimpsest.codec.encoder import Encoder
     from palimpsest.codec.feature_loop import FeatureTruth
     from palimpsest.codec.sampling import Sampling
     from palimpsest.cubes import Cube, Window
@@ -83,7 +83,7 @@ def truth_of(cube: Cube, judge: LabelJudge) -> LabelTruth:
     return LabelTruth(rank[inverse].reshape(judged.shape).astype(np.int32), codes[order], names, bands_of)
 
 
-def encode_keeping(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding, Kept]:
+def encode_keeping(encoder: CubeEncoder, judge: LabelJudge) -> tuple[Encoding, Kept]:
     """The smallest encoding found whose decoded cube has what was asked for, and what that is.
 
     Raises:
@@ -96,7 +96,7 @@ def encode_keeping(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding, Kept]
         if ceiling is not None and rate > ceiling:
             break
         try:
-            base = encoder.at_rate(rate, tolerance=0.1)
+            base = rate_target.at_rate(encoder, rate, tolerance=0.1)
         except PromiseBroken:
             continue  # head and basis alone are larger: a small cube starts higher
         refined, worst = _refined(encoder, base, truth, judge)
@@ -104,7 +104,7 @@ def encode_keeping(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding, Kept]
             break
         best = refined, worst
     if best is None and ceiling is None:  # so small that head and basis outweigh every rate
-        best = _refined(encoder, encoder.encode(encoder.step_near(BASE_RATES[-1])), truth, judge)
+        best = _refined(encoder, encoder.encode(rate_target.step_near(encoder, BASE_RATES[-1])), truth, judge)
     voxels = encoder.cube.shape.voxels
     if best is None or (ceiling is not None and 8 * len(best[0].data) / voxels > ceiling):
         got = "more" if best is None else f"{8 * len(best[0].data) / voxels:.4f} bpppc"
@@ -116,7 +116,7 @@ def encode_keeping(encoder: Encoder, judge: LabelJudge) -> tuple[Encoding, Kept]
     return best[0], Kept(1.0 if settings.keep_labels else None, None if settings.keep_depths is None else best[1])
 
 
-def _with_features(encoder: Encoder, truth: LabelTruth, judge: LabelJudge) -> LabelTruth:
+def _with_features(encoder: CubeEncoder, truth: LabelTruth, judge: LabelJudge) -> LabelTruth:
     """The truth, with what keeps depths where they are to be kept; their bands count as those of the label."""
     tolerance, cube = encoder.settings.keep_depths, encoder.cube
     if tolerance is None or cube.bands.centre_nm is None:
@@ -138,7 +138,7 @@ def _with_features(encoder: Encoder, truth: LabelTruth, judge: LabelJudge) -> La
     return replace(truth, bands_of=bands_of, features=kept)
 
 
-def _refined(encoder: Encoder, base: Encoding, truth: LabelTruth, judge: LabelJudge) -> tuple[Encoding, float]:
+def _refined(encoder: CubeEncoder, base: Encoding, truth: LabelTruth, judge: LabelJudge) -> tuple[Encoding, float]:
     """The base with everything asked for brought back, and the largest relative error of a depth."""
     rmse = _band_errors(encoder, base)
     coded: list[EncodedTile] = []
@@ -174,7 +174,7 @@ def _refined(encoder: Encoder, base: Encoding, truth: LabelTruth, judge: LabelJu
 
 
 def _deepened(
-    encoder: Encoder, tile: EncodedTile, labels: NDArray[np.int32], kept: FeatureTruth, asker: _Asker
+    encoder: CubeEncoder, tile: EncodedTile, labels: NDArray[np.int32], kept: FeatureTruth, asker: _Asker
 ) -> EncodedTile:
     """A tile with the bumps that its features need."""
     bumps, limits = kept.bumps, encoder.sampling.limits
@@ -200,7 +200,7 @@ def _deepened(
     return replace(tile, decoded=decoded, depths=depths_room.encode_numbers(shaped, labels, bumps))
 
 
-def _band_errors(encoder: Encoder, base: Encoding) -> NDArray[np.int64]:
+def _band_errors(encoder: CubeEncoder, base: Encoding) -> NDArray[np.int64]:
     """Root mean square error of each band in eighths of an integer unit, ``(band,)``, at least one."""
     square, count = np.zeros(encoder.cube.shape.bands), 0
     for tile in base.tiles:
@@ -211,7 +211,7 @@ def _band_errors(encoder: Encoder, base: Encoding) -> NDArray[np.int64]:
 
 
 def _corrections(
-    encoder: Encoder, tile: EncodedTile, labels: NDArray[np.int32], truth: LabelTruth, rmse: NDArray[np.int64],
+    encoder: CubeEncoder, tile: EncodedTile, labels: NDArray[np.int32], truth: LabelTruth, rmse: NDArray[np.int64],
     asker: _Asker,
 ) -> Corrections:
     """Climb the ladder with every pixel that is not yet what it was."""
@@ -275,7 +275,7 @@ class _Asker:
     counts: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, encoder: Encoder, window: Window, truth: LabelTruth, judge: LabelJudge) -> _Asker:
+    def of(cls, encoder: CubeEncoder, window: Window, truth: LabelTruth, judge: LabelJudge) -> _Asker:
         """What is asked about a tile."""
         bands, settings = encoder.cube.shape.bands, encoder.settings
         integers, _ = encoder.samples(window)

@@ -15,9 +15,9 @@ from palimpsest.codec.weighing import gain_steps
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from palimpsest.codec.cube_encoder import CubeEncoder
     from palimpsest.codec.cube_state import Learnt
     from palimpsest.codec.encoded import EncodedTile, Encoding
-    from palimpsest.codec.encoder import Encoder
     from palimpsest.cubes import Window
 
 FEWEST_TILES = 24  # from which on the step is searched on some of them
@@ -35,7 +35,7 @@ SMALLEST_SHARE = 200  # of a stream, that telling it may take: one part in so ma
 FULL_ENCODINGS = 3  # of the whole cube, at most, where the sample was off
 
 
-def at_rate(encoder: Encoder, bpppc: float, tolerance: float = rate.TOLERANCE) -> Encoding:
+def at_rate(encoder: CubeEncoder, bpppc: float, tolerance: float = rate.TOLERANCE) -> Encoding:
     """The encoding nearest to a rate that a few tries find, within ``tolerance`` where it can be reached.
 
     Raises:
@@ -64,7 +64,7 @@ def at_rate(encoder: Encoder, bpppc: float, tolerance: float = rate.TOLERANCE) -
     return encoder.encode(_searched(encoder, step, bpppc, tolerance))  # tiles too unlike each other for a sample
 
 
-def _teach(encoder: Encoder, bpppc: float) -> None:
+def _teach(encoder: CubeEncoder, bpppc: float) -> None:
     """Let the tiles of a cube of some start from what half of them learn at a likely step."""
     if len(encoder.windows) < FEWEST_PUPILS:
         return
@@ -76,23 +76,23 @@ def _teach(encoder: Encoder, bpppc: float) -> None:
 
 
 def _taught(
-    encoder: Encoder, window: Window, level: spectral.SpectralLevel
+    encoder: CubeEncoder, window: Window, level: spectral.SpectralLevel
 ) -> tuple[EncodedTile, list[Learnt]]:
     learnt: list[Learnt] = []
     return encoder.coded(window, level, learnt)[0], learnt
 
 
-def _searched(encoder: Encoder, start: float, bpppc: float, tolerance: float) -> float:
+def _searched(encoder: CubeEncoder, start: float, bpppc: float, tolerance: float) -> float:
     """The step by coding all of a cube again and again."""
     voxels, name = encoder.cube.shape.voxels, encoder.cube.name
     return rate.search(lambda step: _whole(encoder, step), start, bpppc, voxels, tolerance, name).step
 
 
-def _whole(encoder: Encoder, step: float) -> rate.Estimate:
+def _whole(encoder: CubeEncoder, step: float) -> rate.Estimate:
     return rate.Estimate(step, len(encoder.sized(step).data))
 
 
-def _sampled_step(encoder: Encoder, bpppc: float) -> tuple[float, Texture]:
+def _sampled_step(encoder: CubeEncoder, bpppc: float) -> tuple[float, Texture]:
     """The step for a rate, by coding some of the tiles."""
     wanted = encoder.cube.shape.voxels * bpppc
     # Finer than any step that is likely, so that every component is there that may be sent.
@@ -124,7 +124,7 @@ def _by_power(tries: list[tuple[float, float]]) -> float:
     return at - off / power
 
 
-def step_near(encoder: Encoder, bpppc: float) -> float:
+def step_near(encoder: CubeEncoder, bpppc: float) -> float:
     """A step near a rate, by two cheap encodings; exactness does not matter here."""
     step = _first_step(encoder, bpppc)
     for _ in range(2):
@@ -135,26 +135,26 @@ def step_near(encoder: Encoder, bpppc: float) -> float:
     return step
 
 
-def _first_step(encoder: Encoder, bpppc: float) -> float:
+def _first_step(encoder: CubeEncoder, bpppc: float) -> float:
     if encoder.statistics.count == 0:
         return 1.0
     return rate.first_step(encoder.weights.weighed(encoder.statistics.covariance), bpppc)
 
 
-def _estimated(encoder: Encoder, step: float) -> rate.Estimate:
+def _estimated(encoder: CubeEncoder, step: float) -> rate.Estimate:
     """The size that the encoder's ``encode`` would give, from some of the tiles where there are many."""
     if not _samples_tiles(encoder):
         return _whole(encoder, step)
     return _by_sample(encoder, step, _texture(encoder, step))[0]
 
 
-def _samples_tiles(encoder: Encoder) -> bool:
+def _samples_tiles(encoder: CubeEncoder) -> bool:
     """Whether sizes are told from some of the tiles."""
     return len(encoder.windows) >= FEWEST_TILES
 
 
 def _by_sample(
-    encoder: Encoder, step: float, texture: Texture, most: int = SAMPLED_TILES
+    encoder: CubeEncoder, step: float, texture: Texture, most: int = SAMPLED_TILES
 ) -> tuple[rate.Estimate, float]:
     """The size of a stream from a sample of its tiles, and bits by texture for each real one in them."""
     level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
@@ -175,7 +175,7 @@ def _by_sample(
     return rate.Estimate(step, round(worth * size)), float(bits[chosen].sum() / (8 * worth * own))
 
 
-def _texture(encoder: Encoder, step: float) -> Texture:
+def _texture(encoder: CubeEncoder, step: float) -> Texture:
     """How the component planes of all tiles change from pixel to pixel."""
     level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
 

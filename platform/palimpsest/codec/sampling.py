@@ -14,13 +14,14 @@ import numpy as np
 
 from palimpsest.codec.lattice import ROUNDING, Lattice
 from palimpsest.cubes import Reason
-from palimpsest.errors import CubeRefused
+from palimpsest.errors import CubeRefused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
+    from palimpsest.codec.contract import EncodeSettings
     from palimpsest.cubes import Cube, Window
 
 FLOAT_DIGITS = 22  # binary digits that floating-point values keep below their largest
@@ -143,6 +144,22 @@ def largest_of(cube: Cube, windows: Iterable[Window]) -> float:
         values = np.abs(np.asarray(cube.data[(slice(None), *window.slices)]))[usable]
         largest = max(largest, float(values.max(initial=0)))
     return largest
+
+
+def asked_bounds(settings: EncodeSettings, bands: int) -> NDArray[np.float64]:
+    """Largest absolute error of each band, stored units, ``(band,)``; zeros where nothing may be off.
+
+    Raises:
+        UsageError: another number of bounds than bands, or one that is negative or no number.
+    """
+    if settings.mode != "bound" or settings.max_error is None:
+        return np.zeros(bands)
+    asked = np.atleast_1d(np.asarray(settings.max_error, np.float64))
+    if asked.size not in (1, bands):
+        raise UsageError("one error bound, or one for each band", got=asked.size, wanted=f"1 or {bands}")
+    if not ((asked >= 0) & np.isfinite(asked)).all():
+        raise UsageError("an error bound must be zero or more", got=settings.max_error, wanted="stored units")
+    return np.broadcast_to(asked, bands).astype(np.float64)
 
 
 def voxel_reasons(cube: Cube, window: Window) -> NDArray[np.uint8]:
