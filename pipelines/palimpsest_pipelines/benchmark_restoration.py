@@ -58,6 +58,7 @@ class Plan:
         ablation: also without edges and without each part of the integrator.
         wrong: also with minerals alone and with a shuffled graph.
         judges: also each seed alone, a per-node network that never had edges, and fixed weights.
+        saw: weights that learned from the materials held out too, for the part 'held_out'.
         out: file for one JSON line a result; lines are added.
     """
 
@@ -71,6 +72,7 @@ class Plan:
     wrong: bool = False
     judges: bool = False
     out: Path | None = None
+    saw: Path | None = None
 
 
 def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:

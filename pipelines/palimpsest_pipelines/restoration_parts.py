@@ -1,8 +1,9 @@
-"""What restoration is worth after coding, and what it costs: two parts of the benchmark beside its cases.
+"""What restoration is worth after coding, and what it costs: parts of the benchmark beside its cases.
 
 'coded': a noisy scene is coded at several rates and restored; the rival is its codec at the same rate and the best of
 its denoisers. Judged against the clean scene: decibels, and on made scenes the share of pixels whose label is the clean
-scene's. 'cost': seconds and peak memory of made scenes with mixed defects, each in a process of its own.
+scene's. 'cost': seconds and peak memory of made scenes with mixed defects, each in a process of its own. 'held_out': materials
+that no training saw, added as Turtle (:mod:`~palimpsest_pipelines.restoration_held_out`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Cube
     from palimpsest_pipelines.benchmark_restoration import Plan
 
-PARTS = ("coded", "cost")
+PARTS = ("coded", "cost", "held_out")
 RATES = (0.25, 0.5, 1.0)
 SIZES = ((145, 145, 200), (512, 512, 224))
 MADE = (("vegetation", 771_001), ("geology", 771_002))
@@ -79,6 +80,10 @@ def run_parts(parts: tuple[str, ...], plan: Plan, note: Callable[[str], None]) -
             for name, value in cost(size).items():
                 table[f"cost {'x'.join(map(str, size))} {name}"] = value
                 note(f"cost {size} {name:<20} {value:10.2f}")
+    if "held_out" in parts:
+        from palimpsest_pipelines.restoration_held_out import measured
+
+        table |= measured(note, plan.saw)
     return table
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import merged, thinned
 from palimpsest_pipelines.restoration_examples import Example, made_examples, real_examples
+from palimpsest_pipelines.restoration_held_out import HELD_OUT, without
 from palimpsest_pipelines.restoration_intervals import calibrate, coverage
 from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import save as save_rivals
@@ -81,7 +82,8 @@ def main(options: argparse.Namespace) -> int:
         path = options.scenes / f"{name}.hdr"
         if path.is_file() and name not in options.without:
             recorded[name] = read(path)
-    knowledge, settings = load(None), Settings(seed=options.seed)
+    # Some materials are kept from training, on the ground and in the library: what an added one is measured with.
+    knowledge, settings = without(load(None), HELD_OUT), Settings(seed=options.seed)
     examples = gather(knowledge, recorded, settings, note)
     cards = {}
     # Recorded scenes calibrate intervals through a network that learned from none of them.
@@ -139,7 +141,7 @@ def learn(
     rivals = compared(parts, settings, note)
     calibrate(rivals.per_node, parts["calibrate"], bare, seen)
     card: dict[str, object] = {
-        "release": release, "model": network.digest, "settings": asdict(settings),
+        "release": release, "held_out": list(HELD_OUT), "model": network.digest, "settings": asdict(settings),
         "recorded": {
             name: hashlib.sha256(np.ascontiguousarray(cube.data).tobytes()).hexdigest()
             for name, cube in sorted(recorded.items())

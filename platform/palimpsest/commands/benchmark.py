@@ -26,8 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
     restoration.add_argument("--rivals", type=Path, help="folder with restorers.py")
     restoration.add_argument("--cases", nargs="+", help="cases to run (default: all that apply)")
-    restoration.add_argument("--parts", nargs="+", choices=("coded", "cost"), default=[],
-                             help="instead of cases: restored after coding; seconds and memory")
+    restoration.add_argument("--parts", nargs="+", choices=("coded", "cost", "held_out"), default=[],
+                             help="instead of cases: restored after coding; seconds and memory; materials that no "
+                             "training saw, added as Turtle")
+    restoration.add_argument("--saw", type=Path, metavar="WEIGHTS",
+                             help="for held_out: an integrator that learned from those materials too, as a measure")
     restoration.add_argument("--side", type=int, help="rows and columns cut from the middle of each scene")
     restoration.add_argument("--rival-cache", type=Path, default=Path("palimpsest-rivals.jsonl"),
                              help="the rivals' figures, read and added to")
@@ -126,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         wanted = benchmark_restoration.Plan(
             scenes=options.scenes, only=tuple(options.only or ()), cases=tuple(options.cases or ()),
             side=options.side, rivals=options.rivals, rival_cache=options.rival_cache, ablation=options.ablation,
-            wrong=options.wrong, judges=options.judges, out=options.out,
+            wrong=options.wrong, judges=options.judges, out=options.out, saw=options.saw,
         )
         if options.parts:
             from palimpsest_pipelines.restoration_parts import run_parts

@@ -148,6 +148,7 @@ def _urban(library: Library, rng: np.random.Generator) -> Landscape:
         "roof-tar", "tin-rusted", "cinder-block", "brick-paving-tan", "vinyl-white", "shingle-dark-grey",
         "aluminium-painted-green",
     ]
+    roofs = [word for word in roofs if library.has(word)]  # a release may lack some, as with minerals
     picked = [roofs[int(index)] for index in rng.permutation(len(roofs))[:6]]
     materials = [
         *(palette.built_palette(library, rng, word) for word in picked),  # 0-5
