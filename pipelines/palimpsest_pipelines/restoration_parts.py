@@ -2,8 +2,8 @@
 
 'coded': a noisy scene is coded at several rates and restored; the rival is its codec at the same rate and the best of
 its denoisers. Judged against the clean scene: decibels, and on made scenes the share of pixels whose label is the clean
-scene's. 'cost': seconds and peak memory of made scenes with mixed defects, each in a process of its own. 'held_out': materials
-that no training saw, added as Turtle (:mod:`~palimpsest_pipelines.restoration_held_out`).
+scene's. 'cost': seconds and peak memory of made scenes with mixed defects, each in a process of its own. 'held_out':
+materials that no training saw, added as Turtle (:mod:`~palimpsest_pipelines.restoration_held_out`).
 """
 
 from __future__ import annotations
