@@ -77,6 +77,37 @@ def test_stripes_weaker_than_three_sigmas_of_a_voxel_are_found_with_their_offset
     assert (marked[:, 0, :] == Reason.STRIPE).sum() == (found.offsets != 0).sum()
 
 
+def test_rows_that_stripe_are_found_too_beside_striped_columns():
+    _, data = noisy_scene()
+    rng = np.random.default_rng(8)
+    rows, cols = np.zeros((BANDS, ROWS)), np.zeros((BANDS, COLS))
+    for band in rng.choice(BANDS, 10, replace=False):
+        rows[band, rng.choice(ROWS, 5, replace=False)] = rng.uniform(0.05, 0.15)
+        cols[band, rng.choice(COLS, 5, replace=False)] = -rng.uniform(0.05, 0.15)
+    data += (rows[:, :, None] + cols[:, None, :]).astype(np.float32)
+    found = search(plain_cube(data))
+    for told, truth in ((found.row_offsets, rows), (found.offsets, cols)):
+        hit = (told != 0) & (truth != 0)
+        assert hit.sum() / (truth != 0).sum() > 0.95
+        assert ((told != 0) & (truth == 0)).sum() <= 2
+        assert rms(told[hit] - truth[hit]) < 0.012
+    marked = found.marked().cube.voxel_reasons()
+    expected = (found.row_offsets != 0)[:, :, None] | (found.offsets != 0)[:, None, :]
+    np.testing.assert_array_equal(marked == Reason.STRIPE, expected)
+
+
+def test_a_number_that_repeats_is_a_fault_in_any_noise_unless_the_ground_is_clipped_there():
+    _, data = noisy_scene(sigma=0.1)
+    struck = np.random.default_rng(9).random(data.shape[1:]) < 0.08
+    data[12][struck] = 0.4  # in the midst of the band's own values
+    clipped = data[25] < np.percentile(data[25], 10)
+    data[25][clipped] = np.percentile(data[25], 10)
+    reasons = search(plain_cube(data)).cube.voxel_reasons()
+    assert (reasons[12][struck] == Reason.IMPULSE).all()
+    assert (reasons[12][~struck] != Reason.GOOD).mean() < 1e-3
+    assert (reasons[25] != Reason.GOOD).mean() < 0.01
+
+
 def test_an_undamaged_scene_raises_no_alarm_and_a_bright_object_is_no_defect():
     _, data = noisy_scene()
     data[:, 20, 20] += 0.3  # in all bands: a thing and no fault

@@ -4,7 +4,7 @@ Cases: noise (a05, a10, b: every voxel is judged); c, d, e (noise with impulses,
 known and, as 'c:blind', without it; f (short runs of bands missing), g (half the voxels missing), wide:NAME (whole
 runs of bands missing in every pixel), clean:N:NAME (the same, but for N pixels); 'decoded' (a stream of a tenth of a
 bit per sample: every voxel is judged, none may get worse); made scenes with mixed defects, the mask known ('made') and
-flagged defects alone ('made:blind').
+flagged defects alone ('made:blind'). Noise, struck and g are run on made scenes too, which have a truth without noise.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MADE_SEED = 770_001  # training draws its seeds below 2 ** 30 by chance; these scenes were never among its lists
 MADE_SIDE = 64
 MADE_KINDS = ("mixed", "vegetation", "urban", "geology")
+NOISELESS_KINDS = ("mixed", "urban")  # made scenes whose truth is struck as recorded ones are
 FEWEST_BANDS = 80
 DECODED = "decoded"
 DECODED_BPPPC = 0.1
@@ -227,5 +228,17 @@ def _made_cases(wanted: tuple[str, ...]) -> Iterator[Case]:
         for name in names:
             usable = flagged & ~made.damaged if name == "made" else flagged
             yield Case(f"made-{kind}", name, made.observed, made.clean.data, judged, usable, unit)
+    struck = [name + variant for name in STRUCK for variant in ("", BLIND)]
+    noisy = tuple(name for name in (*NOISE, *struck, "g") if wanted and is_wanted(name, wanted))
+    for kind in NOISELESS_KINDS if noisy else ():
+        yield from scene_cases(f"made-{kind}", noiseless(kind), noisy)
 
 
+def noiseless(kind: str) -> Cube:
+    """The truth of a made scene of a kind, in the bands that are no opaque window."""
+    from palimpsest.scenes import make_scene
+
+    made = make_scene(MADE_SIDE, MADE_SIDE, seed=MADE_SEED + MADE_KINDS.index(kind), kind=kind)
+    good = np.flatnonzero(made.observed.bands.good)
+    clean = np.ascontiguousarray(np.asarray(made.clean.data)[good])
+    return replace(made.clean, data=clean, bands=made.clean.bands.select(good))

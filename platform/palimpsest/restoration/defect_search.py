@@ -3,9 +3,10 @@
 The one idea: ground is common to neighbouring bands or to neighbouring pixels, a detector's fault to neither. A voxel's
 residual from the scene's factors (:mod:`~palimpsest.restoration.robust_factors`) is held against zero, against the
 residuals of the bands around it and against those of the pixels around it; only what all three call odd is a fault.
-Impulses come in bands that are ill: in a band with many, weaker ones are believed too. A column that differs by a
-constant over its whole height is a stripe: its offset is known far better than any of its voxels, so that taking the
-offset off can be worth more than replacing them.
+Impulses come in bands that are ill: in a band with many, weaker ones are believed too, and a number that repeats where
+nothing else does is one whatever the noise (:mod:`~palimpsest.restoration.stuck_values`). A column or row that differs
+by a constant over its whole length is a stripe: its offset is known far better than any of its voxels, so that taking
+the offset off can be worth more than replacing them.
 
 Dead lines, saturation and bands without signal are exact in the stored values: :mod:`palimpsest.cubes.defects` finds
 those, and everything in scenes too small for factors. Nothing here overrules a reason that is known already.
@@ -23,7 +24,8 @@ from palimpsest.cubes import Reason
 from palimpsest.cubes.defects import Defects, exact_defects, find_defects
 from palimpsest.cubes.noise import MAD_TO_SIGMA
 from palimpsest.cubes.preprocess import mark_defects
-from palimpsest.restoration.robust_factors import RobustFit, fit_robust, whole_view
+from palimpsest.restoration.robust_factors import Lines, RobustFit, fit_robust, whole_view
+from palimpsest.restoration.stuck_values import stuck
 from palimpsest.restoration.view import ACCEPTED, Axis, unit_of
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ ILL = 2e-3  # share of sure impulses that makes a band ill
 _LEAST = 0.04  # of a bright value: a smaller difference is nothing that needs mending
 _STRIPE_SIGMAS = 4.5
 _STRIPE_LEAST = 0.03
-_NEAR = 2  # bands, or columns, on either side
+_NEAR = 2  # bands, or lines, on either side
 _CROWD = 4.0  # standard deviations of a count
 _TINY = 1e-6
 _RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
@@ -51,6 +53,7 @@ class Found:
     Args:
         cube: the same values; band table and mask name the defects, but for the stripes in ``offsets``.
         offsets: of columns that a constant was added to, stored units, ``(band, col)``; 0 where none.
+        row_offsets: of rows, ``(band, row)``.
         error: standard deviation of a voxel whose offset was taken off, its own noise included, ``(band,)``.
         is_noisy: bands whose own noise is larger than the error of predicting them from other bands: there marking
             serves better than taking the offset off, unless noise is taken off too, ``(band,)``.
@@ -59,27 +62,39 @@ class Found:
 
     cube: Cube
     offsets: NDArray[np.float64]
+    row_offsets: NDArray[np.float64]
     error: NDArray[np.float64]
     is_noisy: NDArray[np.bool_]
     fitted: RobustFit | None = None
 
+    @property
+    def striped(self) -> NDArray[np.bool_]:
+        """Bands with a stripe, ``(band,)``."""
+        return np.asarray(self.offsets.any(axis=1) | self.row_offsets.any(axis=1))
+
+    def shift(self, band: int) -> NDArray[np.float64]:
+        """What stripes added to a band, stored units, ``(row, col)``."""
+        return self.row_offsets[band][:, None] + self.offsets[band]
+
     @classmethod
     def without_stripes(cls, cube: Cube) -> Found:
         """A cube whose defects are all in its mask."""
-        bands, _, cols = cube.shape
-        return cls(cube, np.zeros((bands, cols)), np.zeros(bands), np.zeros(bands, bool))
+        bands, rows, cols = cube.shape
+        return cls(cube, np.zeros((bands, cols)), np.zeros((bands, rows)), np.zeros(bands), np.zeros(bands, bool))
 
     def marked(self, *, only_noisy: bool = False) -> Found:
         """The stripes as marked voxels, in all bands or only where marking serves better; their offsets are gone."""
         chosen = self.is_noisy if only_noisy else np.ones_like(self.is_noisy)
-        struck = (self.offsets != 0) & chosen[:, None]
-        if not struck.any():
+        bands = chosen & self.striped
+        if not bands.any():
             return self
         voxels = np.zeros(self.cube.shape, np.uint8)
-        voxels[np.broadcast_to(struck[:, None, :], voxels.shape)] = Reason.STRIPE
+        for band in np.flatnonzero(bands):
+            voxels[band][self.shift(int(band)) != 0] = Reason.STRIPE
         voxels[~self.cube.usable()] = Reason.GOOD
         marked = mark_defects(self.cube, Defects(np.zeros(self.cube.shape.bands, np.uint8), voxels))
-        return replace(self, cube=marked, offsets=np.where(struck, 0.0, self.offsets))
+        left = ~bands[:, None]
+        return replace(self, cube=marked, offsets=self.offsets * left, row_offsets=self.row_offsets * left)
 
 
 def search(cube: Cube) -> Found:
@@ -101,14 +116,18 @@ def search(cube: Cube) -> Found:
         return Found.without_stripes(mark_defects(cube, find_defects(cube)))
     residual = fitted.residual.reshape(*cube.shape[1:], -1)
     known = view.usable.reshape(residual.shape) & fitted.model.known
-    struck = np.stack([impulses(residual, known, band) for band in range(axis.count)])
+    values = view.values.reshape(residual.shape)
+    struck = np.stack([
+        impulses(residual, known, band) | _stuck(values, residual, known, band) for band in range(axis.count)
+    ])
     voxels = np.zeros(cube.shape, np.uint8)
     voxels[axis.order] = np.where(struck & ~crowded(struck), np.uint8(Reason.IMPULSE), np.uint8(Reason.GOOD))
     marked = mark_defects(marked, Defects(np.zeros(cube.shape.bands, np.uint8), voxels))
     found = Found.without_stripes(marked)
-    found.offsets[axis.order] = stripes(fitted).T.astype(np.float64) * unit
-    found.error[axis.order] = np.sqrt(fitted.model.noise + np.square(fitted.error)) * unit
-    found.is_noisy[axis.order] = noisier_than_its_prediction(view.values.reshape(residual.shape), residual, known)
+    found.offsets[axis.order] = stripes(fitted.columns).T.astype(np.float64) * unit
+    found.row_offsets[axis.order] = stripes(fitted.rows).T.astype(np.float64) * unit
+    found.error[axis.order] = np.sqrt(fitted.model.noise + np.square(fitted.columns.error)) * unit
+    found.is_noisy[axis.order] = noisier_than_its_prediction(values, residual, known)
     return replace(found, fitted=fitted)
 
 
@@ -142,6 +161,15 @@ def impulses(residual: NDArray[np.float32], known: NDArray[np.bool_], band: int)
     sure = odd & (sigmas > _SURE)
     is_ill = sure.sum() > max(ILL * seen.sum(), 3)
     return odd & seen & (sigmas > (_LIKELY if is_ill else _SURE))
+
+
+def _stuck(
+    values: NDArray[np.float32], residual: NDArray[np.float32], known: NDArray[np.bool_], band: int
+) -> NDArray[np.bool_]:
+    plane, seen = residual[:, :, band], known[:, :, band]
+    if seen.sum() < SMALLEST_SIDE**2:
+        return np.zeros(plane.shape, bool)
+    return stuck(values[:, :, band], seen, plane, max(MAD_TO_SIGMA * float(np.median(np.abs(plane[seen]))), _TINY))
 
 
 def crowded(struck: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -180,10 +208,10 @@ def _calmer(ascending: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.where(low > 0, low, np.where(high < 0, high, 0.0))
 
 
-def stripes(fitted: RobustFit) -> NDArray[np.float32]:
-    """Offsets of columns that are a detector's and not the ground's, scaled, ``(col, band)``; 0 elsewhere."""
-    offsets = fitted.offsets
-    sure = np.abs(offsets) > np.maximum(_STRIPE_LEAST, _STRIPE_SIGMAS * fitted.error)
+def stripes(lines: Lines) -> NDArray[np.float32]:
+    """Offsets of lines that are a detector's and not the ground's, scaled, ``(line, band)``; 0 elsewhere."""
+    offsets = lines.offsets
+    sure = np.abs(offsets) > np.maximum(_STRIPE_LEAST, _STRIPE_SIGMAS * lines.error)
     for axis in (0, 1):
         wide = np.pad(offsets, [(_NEAR, _NEAR) if k == axis else (0, 0) for k in (0, 1)])
         beside = [np.roll(wide, shift, axis) for shift in range(-_NEAR, _NEAR + 1) if shift]

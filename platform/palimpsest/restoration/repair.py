@@ -105,12 +105,13 @@ class _Quiet:
 
 def _without_stripes(found: Found, measured: NDArray[np.bool_]) -> NDArray[np.generic]:
     data = found.cube.data
-    if not found.offsets.any():
+    if not found.striped.any():
         return data
     out = np.array(data)
-    for band in np.flatnonzero(found.offsets.any(axis=1)):
-        moved = _stored(np.asarray(data[band], np.float64) - found.offsets[band], out.dtype)
-        struck = measured[band] & (found.offsets[band] != 0)
+    for band in np.flatnonzero(found.striped):
+        shift = found.shift(int(band))
+        moved = _stored(np.asarray(data[band], np.float64) - shift, out.dtype)
+        struck = measured[band] & (shift != 0)
         out[band][struck] = moved[struck]
     return out
 
@@ -169,7 +170,7 @@ def _joined(
     classes = result.classes.copy()
     classes.reshape(-1)[touched] = ProvenanceClass.DENOISED
     judged = result.half_width
-    report = {**result.report, "stripes": int((found.offsets != 0).sum())}
+    report = {**result.report, "stripes": int((found.offsets != 0).sum() + (found.row_offsets != 0).sum())}
     if quiet is not None:
         spread = quiet.spread.reshape(-1) * np.float32(NINETY * SPREAD_FACTOR)
         half = spread[touched]

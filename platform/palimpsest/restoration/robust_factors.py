@@ -1,8 +1,8 @@
 """The scene's factors where nobody says which voxels are broken: fitted, doubted, fitted again.
 
 The one idea: a voxel is predicted from its pixel's other bands; what differs from that by more than the model expects
-leaves the next fit, and a column that differs as a whole is moved back by its median. A detector that drifted by a
-constant is then found in the noise of a single voxel, because a column has many.
+leaves the next fit, and a column or a row that differs as a whole is moved back by its median. A detector that drifted
+by a constant is then found in the noise of a single voxel, because a line has many.
 
 Source: leave-one-out residuals of a Gaussian model, as in Rasmussen and Williams 2006, section 5.4.2, here of factor
 analysis; reweighting after Huber 1981.
@@ -30,8 +30,21 @@ ROUNDS = 3
 _ITERATIONS = 6  # of a round: the next one begins from a better mask
 _OUTLIER = 3.5  # sigmas: a voxel beyond takes no part in the fit
 _FIRST_OUTLIER = 4.0
-_OFFSET_SIGMAS = 4.5  # of a column's median
+_OFFSET_SIGMAS = 4.5  # of a line's median
 _MEDIAN_LOSS = 1.2533  # standard error of a median over that of a mean
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Offsets of all columns, or of all rows.
+
+    Args:
+        offsets: of each line in each band, scaled, ``(line, band)``; 0 where none stands out of the sampling error.
+        error: standard error of these offsets, ``(band,)``.
+    """
+
+    offsets: NDArray[np.float32]
+    error: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +53,14 @@ class RobustFit:
 
     Args:
         model: of the trusted voxels.
-        offsets: of each column in each band, scaled, ``(col, band)``; 0 where none stands out of the sampling error.
-        error: standard error of these offsets, ``(band,)``.
-        residual: leave-one-out residual of each voxel, offset taken off, ``(pixel, band)``.
+        columns: their offsets.
+        rows: those of the rows.
+        residual: leave-one-out residual of each voxel, offsets taken off, ``(pixel, band)``.
     """
 
     model: LowRank
-    offsets: NDArray[np.float32]
-    error: NDArray[np.float64]
+    columns: Lines
+    rows: Lines
     residual: NDArray[np.float32]
 
 
@@ -79,39 +92,53 @@ def fit_robust(
     """
     calm, noise = _calm(values, usable, rows, cols)
     trusted = usable & calm
-    offsets = np.zeros((cols, values.shape[1]), np.float32)
+    bands = values.shape[1]
+    columns, lines = (Lines(np.zeros((n, bands), np.float32), np.full(bands, np.inf)) for n in (cols, rows))
     rng = np.random.default_rng(seed)
     shown = np.flatnonzero(usable.any(1))
     picked = shown if shown.size <= SAMPLE else np.sort(rng.choice(shown, SAMPLE, replace=False))
-    column = np.tile(np.arange(cols), rows)
+    row, column = np.divmod(np.arange(rows * cols), cols)
     found = None
     for _ in range(ROUNDS):
-        model = fit_table(values[picked] - offsets[column[picked]], trusted[picked], noise, iterations=_ITERATIONS)
+        moved = columns.offsets[column[picked]] + lines.offsets[row[picked]]
+        model = fit_table(values[picked] - moved, trusted[picked], noise, iterations=_ITERATIONS)
         if model is None:
             return found
-        residual, spread = _judged(model, values, trusted, offsets)
-        moved, error = _column_medians(residual, usable & model.known, rows, cols)
-        total = offsets + moved
-        total[np.abs(total) <= _OFFSET_SIGMAS * error] = 0.0
-        residual += (offsets - total)[column].reshape(residual.shape)
-        offsets = total
+        residual, spread = _judged(model, values, trusted, columns, lines)
+        shape, known = (rows, cols, bands), (usable & model.known).reshape(rows, cols, bands)
+        fresh = _further(columns, residual.reshape(shape), known)
+        residual.reshape(shape)[...] += columns.offsets - fresh.offsets
+        columns = fresh
+        fresh = _further(lines, residual.reshape(shape).swapaxes(0, 1), known.swapaxes(0, 1))
+        residual.reshape(shape)[...] += (lines.offsets - fresh.offsets)[:, None]
+        lines = fresh
         middle = np.median(residual, axis=0)
         residual -= middle
         ratio = np.abs(residual) / spread
         scale = np.maximum(MAD_TO_SIGMA * np.median(ratio, axis=0), 0.3)
-        # A column that was moved does not predict: its error would leak into the offsets of other bands.
-        trusted = usable & (ratio < _OUTLIER * scale) & (offsets == 0)[column]
+        # A line that was moved does not predict: its error would leak into the offsets of other bands.
+        trusted = usable & (ratio < _OUTLIER * scale)
+        trusted &= (columns.offsets == 0)[column] & (lines.offsets == 0)[row]
         noise = np.sqrt(model.noise)
-        found = RobustFit(model, offsets, error, residual)
+        found = RobustFit(model, columns, lines, residual)
     return found
 
 
 def _judged(
-    model: LowRank, values: NDArray[np.float32], trusted: NDArray[np.bool_], offsets: NDArray[np.float32]
+    model: LowRank, values: NDArray[np.float32], trusted: NDArray[np.bool_], columns: Lines, rows: Lines
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    cols, bands = offsets.shape
-    moved = values.reshape(-1, cols, bands) - offsets if offsets.any() else values
+    if not columns.offsets.any() and not rows.offsets.any():
+        return left_out(model, values, trusted)
+    moved = values.reshape(len(rows.offsets), len(columns.offsets), -1) - columns.offsets - rows.offsets[:, None]
     return left_out(model, moved.reshape(values.shape), trusted)
+
+
+def _further(lines: Lines, residual: NDArray[np.float32], known: NDArray[np.bool_]) -> Lines:
+    """The lines with what ``residual`` ``(place, line, band)`` still shows of them; what chance makes is dropped."""
+    moved, error = _line_medians(residual, known)
+    total = lines.offsets + moved
+    total[np.abs(total) <= _OFFSET_SIGMAS * error] = 0.0
+    return Lines(total, error)
 
 
 def _calm(
@@ -133,24 +160,27 @@ def _calm(
     return calm, noise
 
 
-def _column_medians(
-    residual: NDArray[np.float32], usable: NDArray[np.bool_], rows: int, cols: int
+def _line_medians(
+    residual: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Median of each column beyond that of the band, ``(col, band)``, and its standard error, ``(band,)``.
+    """Median of each line beyond that of the band, ``(line, band)``, and its standard error, ``(band,)``.
 
-    Columns that show fewer than half of their voxels are not judged.
+    Lines that show fewer than half of their voxels are not judged.
+
+    Args:
+        residual: ``(place, line, band)``.
+        known: the same shape.
     """
-    bands = residual.shape[1]
-    middle = np.zeros((cols, bands), np.float32)
+    places, lines, bands = residual.shape
+    middle = np.zeros((lines, bands), np.float32)
     error = np.full(bands, np.inf)
     for band in range(bands):
-        known = usable[:, band].reshape(rows, cols)
-        enough = known.mean(0) > 0.5
-        if enough.sum() < 3 or rows < 8:
+        shown = known[:, :, band]
+        enough = shown.mean(0) > 0.5
+        if enough.sum() < 3 or places < 8:
             continue
-        plane = np.where(known, residual[:, band].reshape(rows, cols), np.nan)[:, enough]
-        columns = np.nanmedian(plane, axis=0)
-        apart = np.abs(plane - columns)
-        error[band] = MAD_TO_SIGMA * _MEDIAN_LOSS * float(np.nanmedian(apart)) / np.sqrt(rows)
-        middle[enough, band] = columns - np.median(columns)
+        plane = np.where(shown, residual[:, :, band], np.nan)[:, enough]
+        medians = np.nanmedian(plane, axis=0)
+        error[band] = MAD_TO_SIGMA * _MEDIAN_LOSS * float(np.nanmedian(np.abs(plane - medians))) / np.sqrt(places)
+        middle[enough, band] = medians - np.median(medians)
     return middle, error
