@@ -9,66 +9,38 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import shutil
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.catalogue import jobs
 from palimpsest.catalogue.jobs import Lease, LeaseLost
-from palimpsest.catalogue.tables import Model, Release, now
-from palimpsest.errors import MissingWavelengths, PalimpsestError
-from palimpsest.formats import write
+from palimpsest.errors import MissingWavelengths, PalimpsestError, UsageError
 from palimpsest_api import artifacts
+from palimpsest_api.desk import Desk, cite, finite, load_release
+from palimpsest_api.piles import organise, restore_group
 from palimpsest_api.problems import body_of
-from palimpsest_api.processes import CompressRequest, EvaluateRequest, IdentifyRequest, RestoreRequest
-from palimpsest_api.service import Service, open_service
+from palimpsest_api.processes import (
+    CompressRequest,
+    DecompressRequest,
+    EvaluateRequest,
+    IdentifyRequest,
+    RestoreRequest,
+)
+from palimpsest_api.service import open_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
-    from pathlib import Path
 
     from sqlalchemy.orm import Session
 
-    from palimpsest.catalogue.tables import Artifact
-    from palimpsest.cubes import Cube
-    from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest_api.settings import Settings
 
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Where one job works.
-
-    Args:
-        service: of the worker.
-        lease: the right to work.
-        folder: scratch space, removed afterwards.
-    """
-
-    service: Service
-    lease: Lease
-    folder: Path
-
-    def say(self, percent: int, message: str) -> None:
-        """Progress."""
-        with self.service.database.writing() as session:
-            jobs.progress(session, self.lease, percent, message)
-
-    def artifact(self, name: str) -> Artifact:
-        """An artifact or cube by id."""
-        with self.service.database.reading() as session:
-            return artifacts.find_artifact(session, name)
-
-    def open(self, name: str) -> Cube:
-        """The cube behind an id; streams are decoded."""
-        return artifacts.open_cube(self.service, self.artifact(name))
 
 
 def run_job(settings: Settings, lease: Lease, parent: Connection) -> None:
@@ -130,6 +102,11 @@ def compress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     request = CompressRequest.model_validate(desk.lease.request)
     source = desk.artifact(request.cube)
     cube = artifacts.open_cube(desk.service, source)
+    if request.denoise:
+        from palimpsest.cubes.preprocess import denoise
+
+        desk.say(2, "denoising")
+        cube = denoise(cube)
     desk.say(5, "weighing what matters")
     settings = request.settings()
     weighs = settings.strength > 0 and settings.mode == "rate" and cube.bands.has_wavelengths
@@ -163,9 +140,33 @@ def compress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     return finish
 
 
+def decompress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
+    """Stream to cube: whole, coarser, a window or some bands."""
+    from palimpsest.codec.decoder import decode
+
+    request = DecompressRequest.model_validate(desk.lease.request)
+    source = desk.artifact(request.stream)
+    if source.kind != artifacts.STREAM:
+        raise UsageError("only a stream can be decompressed", where=source.id, got=source.kind, wanted="a .plm stream")
+    desk.say(5, "decoding")
+    window, bands = request.slices()
+    cube = decode(artifacts.place(desk.service, source), level=request.level, window=window, bands=bands)
+    desk.say(80, "keeping the cube")
+    name = f"{source.name}-decoded"
+    files = desk.keep_cube(cube, name)
+    # Another shape than the stream's is compared with nothing.
+    is_whole = request.level == 0 and window is None and bands is None
+    facts = {**artifacts.facts_of(cube), **({"from": source.id} if is_whole else {"part_of": source.id})}
+
+    def finish(session: Session) -> dict[str, Any]:
+        artifact = artifacts.add_artifact(session, artifacts.CUBE, name, files, facts, job_id=desk.lease.job_id)
+        return {"artifact": artifact.id, "report": {key: facts[key] for key in ("bands", "rows", "cols", "dtype")}}
+
+    return finish
+
+
 def restore(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     """Cube or stream to restored cube, with its provenance in the catalogue."""
-    from palimpsest.provenance.record import Origin, write_provenance
     from palimpsest.restoration.repair import repair
 
     request = RestoreRequest.model_validate(desk.lease.request)
@@ -173,55 +174,50 @@ def restore(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     cube = artifacts.open_cube(desk.service, source)
     desk.say(10, "reading the knowledge")
     knowledge = load_release(request.knowledge)
-    is_decoded = source.kind == artifacts.STREAM and _is_lossy(desk.service, source)
+    mask, is_decoded = desk.mask(request.mask, cube), desk.is_lossy(source)
     desk.say(20, "restoring")
     # What a coder smoothed must not pass for a defect: a stream carries the mask that was made before coding.
-    is_searched = source.kind != artifacts.STREAM
+    is_searched = mask is None and source.kind != artifacts.STREAM
     found = repair(
-        cube, knowledge=knowledge, is_searched=is_searched, is_denoised=request.denoise, is_decoded=is_decoded
+        cube, knowledge=knowledge, is_searched=is_searched, is_denoised=request.denoise, mask=mask,
+        parts_left_out=tuple(request.leave_out), edges=request.edges, is_decoded=is_decoded,
+        infer_opaque=request.infer_opaque,
     )
     desk.say(80, "keeping the restored cube")
-    out = desk.folder / f"{source.name}-restored.hdr"
-    write(found.restored, out)
-    files = artifacts.keep_files(desk.service.blobs, list(desk.folder.iterdir()), is_moved=True)
+    files = desk.keep_cube(found.restored, f"{source.name}-restored")
     desk.say(90, "keeping who changed what")
-    main = next((one for one in source.files if len(source.files) == 1), {"sha256": ""})
     settings = {
-        "knowledge": request.knowledge, "is_decoded": is_decoded, "searched": is_searched, "denoised": request.denoise,
+        **request.settings(), "is_decoded": is_decoded, "searched": is_searched, "mask": mask is not None,
     }
-    origin = Origin("", main["sha256"], source.id, settings)
-    facts = {**artifacts.facts_of(found.restored), "from": source.id, "report": finite(dict(found.report))}
 
     def finish(session: Session) -> dict[str, Any]:
-        artifact = artifacts.add_artifact(
-            session, artifacts.RESTORED, f"{source.name}-restored", files, facts, job_id=desk.lease.job_id
-        )
         cite(session, knowledge, found.model)
-        restoration = write_provenance(
-            found, session, origin, full=request.full, job_id=desk.lease.job_id, output_artifact=artifact.id,
-            actor="worker", key=desk.service.key,
-        )
-        return {"artifact": artifact.id, "input": source.id, "restoration": restoration, "release": found.release,
-                "model": found.model, "report": facts["report"]}
+        return desk.keep_restored(session, source, found, files, settings, full=request.full)
 
     return finish
 
 
-def _is_lossy(service: Service, source: Artifact) -> bool:
-    from palimpsest.codec.decoder import error_model
-
-    return error_model(artifacts.place(service, source)).bound != 0
-
-
 def evaluate(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
-    """One cube against another."""
+    """One cube against another: distortion, and with wavelengths what became of labels and features."""
+    from palimpsest.measure import bpppc
     from palimpsest.measure.quality import quality
 
     request = EvaluateRequest.model_validate(desk.lease.request)
     reference, test = desk.open(request.reference), desk.open(request.test)
     desk.say(30, "comparing")
-    told = finite(asdict(quality(reference, test)))
-    return lambda session: {"quality": told}
+    told: dict[str, Any] = dict(asdict(quality(reference, test)))
+    source = desk.artifact(request.test)
+    if source.kind == artifacts.STREAM:
+        told["bpppc"] = bpppc(sum(entry["size"] for entry in source.files), reference.shape)
+    told["scales_agree"] = (reference.scale, reference.offset) == (test.scale, test.offset)
+    knowledge = load_release(request.knowledge) if reference.bands.has_wavelengths else None
+    if knowledge is not None:
+        from palimpsest.knowledge.comparison import meanings_compared
+
+        desk.say(60, "identifying both")
+        told |= meanings_compared(reference, test, knowledge)
+    cleaned = finite(told)
+    return lambda session: {"quality": cleaned}
 
 
 def identify(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
@@ -234,11 +230,11 @@ def identify(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     desk.say(20, "identifying")
     knowledge = load_release(request.knowledge)
     assert knowledge is not None
-    raster, told = identified(cube, knowledge, is_mixed=request.mixtures, is_probable=request.probability)
+    raster, told = identified(cube, knowledge, is_mixed=request.mixtures, is_probable=request.probability,
+                              pixel=request.pixel)
     desk.say(80, "keeping the raster")
     name = f"{source.name}-materials"
-    write(raster, desk.folder / f"{name}.hdr")
-    files = artifacts.keep_files(desk.service.blobs, list(desk.folder.iterdir()), is_moved=True)
+    files = desk.keep_cube(raster, name)
     facts = {**artifacts.facts_of(raster), "from": source.id, "report": finite(told)}
 
     def finish(session: Session) -> dict[str, Any]:
@@ -250,34 +246,6 @@ def identify(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
 
 
 PROCESSES: dict[str, Callable[[Desk], Any]] = {
-    "compress": compress, "restore": restore, "identify": identify, "evaluate": evaluate,
+    "compress": compress, "decompress": decompress, "restore": restore, "restore-group": restore_group,
+    "organise": organise, "identify": identify, "evaluate": evaluate, "compare": evaluate,
 }
-
-
-def load_release(name: str) -> KnowledgeBase | None:
-    """The release that a request names; None for 'none'."""
-    if name == "none":
-        return None
-    from palimpsest.knowledge.release import load
-
-    return load(None if name == "active" else name)
-
-
-def cite(session: Session, knowledge: KnowledgeBase | None, model: str = "") -> None:
-    """Rows for the release and the weights that a result stands on, where there are none yet."""
-    if knowledge is not None and session.get(Release, knowledge.release) is None:
-        facts = {"materials": len(knowledge.materials), "rules": len(knowledge.rules)}
-        session.add(Release(hash=knowledge.release, version=knowledge.version, created=now(), status="cited",
-                            publisher="", reviewer="", reason="", facts=facts))
-    if model and session.get(Model, model) is None:
-        session.add(Model(hash=model, name="integrator", created=now(), card={}))
-
-
-def finite(report: dict[str, Any]) -> dict[str, Any]:
-    """A report as JSON can hold it: what is not a finite number is null."""
-    from palimpsest.provenance.canonical import plain
-
-    cleaned = plain({key: None if isinstance(value, float) and not math.isfinite(value) else value
-                     for key, value in report.items()})
-    assert isinstance(cleaned, dict)
-    return cleaned

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -17,16 +17,28 @@ from palimpsest.errors import UnknownTerm
 from palimpsest_api import artifacts
 from palimpsest_api.auth import Caller, Reader, Runner, ServiceHere
 from palimpsest_api.problems import Conflict
-from palimpsest_api.processes import CompressRequest, EvaluateRequest, IdentifyRequest, RestoreRequest
+from palimpsest_api.processes import (
+    CompressRequest,
+    DecompressRequest,
+    EvaluateRequest,
+    IdentifyRequest,
+    OrganiseRequest,
+    RestoreGroupRequest,
+    RestoreRequest,
+)
 from palimpsest_api.service import Service
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
 PROCESSES: dict[str, tuple[str, type[BaseModel]]] = {
     "compress": ("cube to stream: a rate, an error bound, or lossless", CompressRequest),
+    "decompress": ("stream to cube: whole, coarser, a window or some bands", DecompressRequest),
     "restore": ("cube or stream to restored cube, with an explanation for every voxel", RestoreRequest),
+    "restore-group": ("cubes restored together, each with its group, in the order given", RestoreGroupRequest),
+    "organise": ("a pile of cubes to its groups, by place, sensor and content", OrganiseRequest),
     "identify": ("cube or stream to a raster of its materials, with what is told of them", IdentifyRequest),
-    "evaluate": ("one cube against another", EvaluateRequest),
+    "compare": ("one cube against another", EvaluateRequest),
+    "evaluate": ("what 'compare' was called first", EvaluateRequest),
 }
 
 
@@ -46,16 +58,42 @@ def compress(service: ServiceHere, caller: Runner, body: CompressRequest, respon
     return _submit(service, caller, "compress", body, [body.cube], response)
 
 
+@router.post("/processes/decompress/execution", status_code=201)
+def decompress(service: ServiceHere, caller: Runner, body: DecompressRequest, response: Response) -> dict[str, Any]:
+    """Decompress a stream."""
+    return _submit(service, caller, "decompress", body, [body.stream], response)
+
+
 @router.post("/processes/restore/execution", status_code=201)
 def restore(service: ServiceHere, caller: Runner, body: RestoreRequest, response: Response) -> dict[str, Any]:
     """Restore a cube or stream."""
-    return _submit(service, caller, "restore", body, [body.input], response)
+    return _submit(service, caller, "restore", body, _named(body.input, body.mask), response)
+
+
+@router.post("/processes/restore-group/execution", status_code=201)
+def restore_group(
+    service: ServiceHere, caller: Runner, body: RestoreGroupRequest, response: Response
+) -> dict[str, Any]:
+    """Restore several cubes together."""
+    return _submit(service, caller, "restore-group", body, _named(*body.inputs, *body.masks), response)
+
+
+@router.post("/processes/organise/execution", status_code=201)
+def organise(service: ServiceHere, caller: Runner, body: OrganiseRequest, response: Response) -> dict[str, Any]:
+    """Put a pile of cubes in order."""
+    return _submit(service, caller, "organise", body, body.inputs, response)
 
 
 @router.post("/processes/identify/execution", status_code=201)
 def identify(service: ServiceHere, caller: Runner, body: IdentifyRequest, response: Response) -> dict[str, Any]:
     """Identify the materials of a cube or stream."""
     return _submit(service, caller, "identify", body, [body.input], response)
+
+
+@router.post("/processes/compare/execution", status_code=201)
+def compare(service: ServiceHere, caller: Runner, body: EvaluateRequest, response: Response) -> dict[str, Any]:
+    """Measure one cube against another."""
+    return _submit(service, caller, "compare", body, [body.reference, body.test], response)
 
 
 @router.post("/processes/evaluate/execution", status_code=201)
@@ -145,8 +183,7 @@ def describe(job: Job) -> dict[str, Any]:
 
 
 def _submit(
-    service: Service, caller: Caller, process: Literal["compress", "restore", "identify", "evaluate"], body: BaseModel,
-    inputs: list[str], response: Response,
+    service: Service, caller: Caller, process: str, body: BaseModel, inputs: list[str], response: Response
 ) -> dict[str, Any]:
     with service.database.writing() as session:
         _check_inputs(session, inputs)
@@ -156,6 +193,10 @@ def _submit(
         told = describe(job)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return told
+
+
+def _named(*names: str | None) -> list[str]:
+    return [name for name in names if name is not None]
 
 
 def _check_inputs(session: Session, inputs: list[str]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from palimpsest.errors import UnknownTerm
@@ -12,7 +12,8 @@ from palimpsest_api.auth import Reader
 
 router = APIRouter(prefix="/v1/releases", tags=["releases"])
 
-ReleaseId = Path(pattern=r"^(active|packaged|[0-9]{1,7}|[0-9a-f]{8,64})$")
+ReleaseName = r"^(active|packaged|[0-9]{1,7}|[0-9a-f]{8,64})$"
+ReleaseId = Path(pattern=ReleaseName)
 
 
 class ForeignConcept(BaseModel):
@@ -32,6 +33,15 @@ class AlignRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     concepts: list[ForeignConcept] = Field(min_length=1, max_length=500)
+
+
+class AcceptRequest(BaseModel):
+    """A review table, its last column filled by a person with yes, exact, close or no."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    table: str = Field(max_length=2_000_000)
+    reviewer: str = Field(min_length=1, max_length=200)
 
 
 @router.get("")
@@ -89,7 +99,7 @@ def alignment(caller: Reader, body: AlignRequest, release_id: str = ReleaseId) -
     """The likeliest materials or groups of each foreign concept, with what speaks for them; a person decides."""
     import numpy as np
 
-    from palimpsest.knowledge.alignment import Foreign, align
+    from palimpsest.knowledge.alignment import Foreign, align, table
     from palimpsest.knowledge.facts import Facts
     from palimpsest.knowledge.release import load, read
     from palimpsest.knowledge.spectra_store import on_grid
@@ -107,7 +117,30 @@ def alignment(caller: Reader, body: AlignRequest, release_id: str = ReleaseId) -
          "confidence": one.confidence, "label_score": one.label_score, "spectrum_score": one.spectrum_score,
          "feature_score": one.feature_score}
         for one in found
-    ]}
+    ], "table": table(found)}
+
+
+@router.post("/acceptance")
+def acceptance(caller: Reader, body: AcceptRequest) -> dict[str, Any]:
+    """The accepted lines of a reviewed table as Turtle, to be laid into a release's folder."""
+    from palimpsest.knowledge.alignment import accepted
+
+    turtle, count = accepted(body.table, body.reviewer)
+    return {"mappings": count, "turtle": turtle}
+
+
+@router.get("/{release_id}/changes")
+def changes(
+    caller: Reader, release_id: str = ReleaseId, since: str = Query("packaged", pattern=ReleaseName),
+    stated: bool = False,
+) -> dict[str, Any]:
+    """What differs from another release, stated and inferred; with ``stated``, without conclusions."""
+    from palimpsest.knowledge.diff import diff
+    from palimpsest.knowledge.release import read
+
+    old, new = (read(None if name == "active" else name)[0] for name in (since, release_id))
+    found = [one for one in diff(old.triples(), new.triples()) if one.is_stated or not stated]
+    return {"changes": [asdict(one) for one in found]}
 
 
 @lru_cache(maxsize=4)

@@ -1,5 +1,7 @@
 """Restorations: who changed what, asked by pixel, and asked the other way round."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
@@ -51,8 +53,13 @@ def explanation(
         record = _find(session, restoration_id)
         source = None if record.input_artifact is None else session.get(Artifact, record.input_artifact)
         path = None if source is None else artifacts.decoded(service, source)
+
+        def path_of(name: str) -> Path:
+            return artifacts.decoded(service, artifacts.find_artifact(session, name))
+
         return explain_pixel(
-            session, restoration_id, row, col, band_nm, input_path=path, recompute=restore_again
+            session, restoration_id, row, col, band_nm, input_path=path,
+            recompute=partial(restore_again, path_of=path_of),
         ).to_dict()
 
 

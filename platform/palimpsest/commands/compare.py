@@ -52,22 +52,10 @@ def _decoded(path: Path) -> Cube:
 
 
 def _meaning(reference: Cube, test: Cube, release: str | None) -> dict[str, object]:
-    """Labels and feature depths of both, read alike: the test cube with the reference's band table."""
-    from dataclasses import replace
-
-    from palimpsest.knowledge.identify import identify
+    from palimpsest.knowledge.comparison import meanings_compared
     from palimpsest.knowledge.release import load
-    from palimpsest.measure import depth_error, label_agreement
 
-    knowledge = load(release)
-    before = identify(reference, knowledge)
-    after = identify(replace(test, bands=reference.bands), knowledge)
-    return {
-        "label_agreement": label_agreement(before.labels, after.labels),
-        "depth_error": depth_error(before.labels, before.depth, after.labels, after.depth),
-        "named_pixels": int((before.labels > 0).sum()),
-        "release": knowledge.release,
-    }
+    return meanings_compared(reference, test, load(release))
 
 
 def _plain(value: object) -> object:

@@ -22,21 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Group the pile, write the groups, print how many there are."""
     from palimpsest.commands.restore import open_input
-    from palimpsest.restoration.organiser import organise
+    from palimpsest.restoration.organiser import organise, told
 
     *inputs, out = options.paths
     if not inputs or out.suffix != ".json":
         raise UsageError("organise takes cubes and an output", got=str(out), wanted="IN... OUT.json")
     groups = organise([open_input(path, is_searched=False)[0] for path in inputs])
-    body = {
-        "groups": [
-            {
-                "name": group.name, "one_place": group.is_one_place,
-                "members": [str(inputs[member]) for member in group.members],
-            }
-            for group in groups
-        ]
-    }
+    body = {"groups": told(groups, [str(path) for path in inputs])}
     out.write_text(json.dumps(body, indent=1) + "\n")
     print_result({"out": str(out), "cubes": len(inputs), "groups": len(groups)}, as_json=options.json)
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palimpsest.commands import add_json, note, print_result
-from palimpsest.errors import CubeRefused, FormatError, UsageError
+from palimpsest.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.result import Restoration
 
-_REPORTED = ("unrestored_voxels", "sources", "remark", "companions", "hard_rules", "rules_broken_by_measured_voxels",
-             "guarded_features")
+_REPORTED = ("unrestored_voxels", "sources", "remark", "group", "companions", "hard_rules",
+             "rules_broken_by_measured_voxels", "guarded_features")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +97,8 @@ def read_mask(path: Path, cube: Cube) -> NDArray[np.bool_]:
     """
     import numpy as np
 
+    from palimpsest.restoration.given_mask import given_mask
+
     if path.suffix == ".npy":
         try:
             values = np.load(path, allow_pickle=False)
@@ -106,11 +108,7 @@ def read_mask(path: Path, cube: Cube) -> NDArray[np.bool_]:
         from palimpsest.formats import read
 
         values = np.asarray(read(path).data)
-    if values.dtype.kind not in "bu":
-        raise FormatError("not a mask", where=path, got=values.dtype.name, wanted="uint8, 1 = usable")
-    if values.shape != cube.data.shape:
-        raise CubeRefused("mask of another shape", where=path, got=values.shape, wanted=tuple(cube.data.shape))
-    return np.asarray(values != 0)
+    return given_mask(values, cube, path)
 
 
 def _knowledge(name: str | None) -> KnowledgeBase | None:

@@ -14,7 +14,8 @@ from palimpsest.errors import KnowledgeError, ModelMissing, UnknownTerm
 from palimpsest.provenance.layers import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from palimpsest.restoration.result import Restoration
 
 
-def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None) -> Restoration:
+def restore_again(
+    cube: Cube, row: RestorationRow, *, release: str | None = None, path_of: Callable[[str], Path] | None = None,
+) -> Restoration:
     """The restoration of ``cube`` by the release, weights, mask and settings of ``row``.
 
     The release is looked for where the caller says, where it was read then, among the published ones; only one with the
@@ -33,6 +36,7 @@ def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None
         cube: the input.
         row: the record.
         release: folder, ``.plk`` file or id of the release, where it lies elsewhere now.
+        path_of: where the cube of an artifact lies, inside the service; for cubes restored together.
 
     Raises:
         UnknownTerm: the release is not here.
@@ -53,7 +57,7 @@ def restore_again(cube: Cube, row: RestorationRow, *, release: str | None = None
         from palimpsest.provenance.together import pile_again
         from palimpsest.restoration.group import restore_member
 
-        number, cubes, masks = pile_again(cube, row, _mask)
+        number, cubes, masks = pile_again(cube, row, _mask, path_of)
         again = restore_member(number, cubes, masks=masks, **given)
     else:
         again = repair(cube, is_searched=bool(row.settings.get("searched", True)), mask=_mask(row), **given)

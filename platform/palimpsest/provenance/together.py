@@ -27,26 +27,31 @@ if TYPE_CHECKING:
 
 
 def pile_settings(
-    paths: Sequence[Path], cubes: Sequence[Cube], masked: Sequence[bool], searched: Sequence[bool]
+    paths: Sequence[Path | str], cubes: Sequence[Cube], masked: Sequence[bool], searched: Sequence[bool]
 ) -> list[dict[str, Any]]:
     """What a record keeps of a pile, one entry a cube in the order of restoration.
 
     Args:
-        paths: of the inputs.
+        paths: of the inputs; inside the service, the ids of their artifacts.
         cubes: as they were restored.
         masked: whether a mask was given by hand.
         searched: whether defects that nobody marked were looked for.
     """
     rows = zip(paths, cubes, masked, searched, strict=True)
     return [
-        {"name": cube.name, "path": path.resolve().as_posix(), "values_sha256": values_sha256(cube.data),
+        {"name": cube.name, **_place(path), "values_sha256": values_sha256(cube.data),
          "masked": by_hand, "searched": was_searched}
         for path, cube, by_hand, was_searched in rows
     ]
 
 
+def _place(path: Path | str) -> dict[str, str]:
+    return {"artifact": path} if isinstance(path, str) else {"path": path.resolve().as_posix()}
+
+
 def pile_again(
-    cube: Cube, row: RestorationRow, mask_of: Callable[[RestorationRow], NDArray[Any] | None]
+    cube: Cube, row: RestorationRow, mask_of: Callable[[RestorationRow], NDArray[Any] | None],
+    path_of: Callable[[str], Path] | None = None,
 ) -> tuple[int, list[Cube], list[NDArray[Any] | None]]:
     """Which of the pile a record is of, and the cubes and masks of the pile.
 
@@ -54,6 +59,7 @@ def pile_again(
         cube: the record's own cube, already held against it.
         row: the record.
         mask_of: the mask that was given by hand for the cube of a record.
+        path_of: where the cube of an artifact lies, inside the service.
 
     Raises:
         FormatError: a companion, or the record that holds its mask, is not there.
@@ -65,14 +71,17 @@ def pile_again(
     cubes: list[Cube] = []
     masks: list[NDArray[Any] | None] = []
     for place, told in enumerate(pile):
-        found = cube if place == number else _companion(told, row)
+        found = cube if place == number else _companion(told, row, path_of)
         cubes.append(search(found).marked().cube if told["searched"] else found)
         masks.append(mask_of(_record_of(place, row)) if told["masked"] else None)
     return number, cubes, masks
 
 
-def _companion(told: dict[str, Any], row: RestorationRow) -> Cube:
-    path = Path(told["path"])
+def _companion(told: dict[str, Any], row: RestorationRow, path_of: Callable[[str], Path] | None) -> Cube:
+    if path_of is not None and "artifact" in told:
+        path = path_of(told["artifact"])
+    else:
+        path = Path(told.get("path", told["name"]))
     if not path.exists():
         raise FormatError(
             "it was restored together with a cube that is not there now", where=row.name, got=str(path),

@@ -41,8 +41,8 @@ def restore_group(
 ) -> list[Restoration]:
     """Restore a pile: it is organised into groups, and each cube is restored with its group.
 
-    A cube that has nobody of its place beside it is restored alone; ``companions`` of its report says with whom a cube
-    was restored.
+    A cube that has nobody of its place beside it is restored alone; its report names its ``group``, and as
+    ``companions`` those with whom it was restored.
 
     Args:
         cubes: in any order; the answers keep it.
@@ -117,6 +117,10 @@ class _Pile:
         self._group_of = {member: group for group in organise(cubes) for member in group.members}
         self._looked: dict[int, Member | None] = {}
 
+    def group_name(self, number: int) -> str:
+        """What the group of a cube is called."""
+        return self._group_of[number].name
+
     def companions(self, number: int) -> Companions | None:
         """Those of its place, asked together; None where there are none or they share too little with it."""
         mine = self._member(number)
@@ -163,4 +167,4 @@ def _restored(
         companion=companions,
     )
     names = [] if companions is None else [other.other.cube.name for other in companions.others]
-    return replace(done, report={**done.report, "companions": names})
+    return replace(done, report={**done.report, "group": pile.group_name(number), "companions": names})

@@ -108,6 +108,14 @@ def organise(cubes: Sequence[Cube]) -> list[CubeGroup]:
     return _joined_by_sensor(cubes, groups)
 
 
+def told(groups: Sequence[CubeGroup], names: Sequence[str]) -> list[dict[str, object]]:
+    """Groups for JSON, ``{name, one_place, members}``; cubes by the names given, in the order of the pile."""
+    return [
+        {"name": group.name, "one_place": group.is_one_place, "members": [names[member] for member in group.members]}
+        for group in groups
+    ]
+
+
 def is_one_place(
     a: Cube, b: Cube, picture_a: NDArray[np.float64] | None = None, picture_b: NDArray[np.float64] | None = None
 ) -> bool:
