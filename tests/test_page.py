@@ -118,3 +118,21 @@ def test_what_is_refused_is_said_and_a_name_is_no_markup(page, served, tmp_path)
     page.reload()
     expect(page.locator("#cubes")).to_contain_text(SPITEFUL)
     expect(page).to_have_title("Palimpsest")
+
+
+def test_ticked_cubes_are_restored_together_and_shown_with_their_group(page, served, tmp_path):
+    spring = replace(made_cube(14, 12, 20, seed=8), name="spring")
+    for name in ("spring", "summer"):
+        served.upload(*written(tmp_path, replace(spring, name=name)))
+    page.reload()
+    for name in ("spring", "summer"):
+        page.check(f"#cubes input[aria-label='tick {name}']")
+    page.click("#together button[value=restore-group]")
+    expect(page.locator("#said")).to_have_text("Job successful.", timeout=PATIENCE_S * 1000)
+    page.click("#jobs button:has-text('restore-group: successful')")
+    groups = page.locator("#groups button")
+    expect(groups).to_have_count(2)
+    expect(groups.nth(1)).to_contain_text("place of ")
+    groups.nth(1).click()
+    expect(page.locator("#view-title")).to_contain_text("restored")
+    expect(page.locator("#in-words")).not_to_be_empty()

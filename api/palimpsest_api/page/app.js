@@ -3,7 +3,7 @@ import { drawBand, drawSpectra } from "/view.js";
 
 const $ = (id) => document.getElementById(id);
 const CHUNK = 8 * 2 ** 20;
-const state = { open: null, pixel: null, reference: null, restoration: null, jobs: new Set() };
+const state = { open: null, pixel: null, reference: null, restoration: null, jobs: new Set(), ticked: new Set(), names: {} };
 
 function say(text, wrong = false) {
   $("said").textContent = text;
@@ -82,12 +82,28 @@ function item(label, detail, open) {
   return line;
 }
 
+// A cube of the list can be ticked: what is ticked is organised, or restored together.
+function tickable(line, cube) {
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  box.checked = state.ticked.has(cube.id);
+  box.setAttribute("aria-label", `tick ${cube.name}`);
+  box.addEventListener("change", () => {
+    if (box.checked) state.ticked.add(cube.id);
+    else state.ticked.delete(cube.id);
+    $("together").hidden = state.ticked.size === 0;
+  });
+  line.prepend(box);
+  return line;
+}
+
 async function list() {
   const [{ cubes }, { jobs }] = await Promise.all([get("/v1/cubes"), get("/v1/jobs")]);
-  $("cubes").replaceChildren(...cubes.map((cube) =>
-    item(cube.name, `${cube.bands} x ${cube.rows} x ${cube.cols} ${cube.dtype}`, () => openArtifact(cube.artifact, cube.name))));
+  state.names = Object.fromEntries(cubes.map((cube) => [cube.id, cube.name]));
+  $("cubes").replaceChildren(...cubes.map((cube) => tickable(
+    item(cube.name, `${cube.bands} x ${cube.rows} x ${cube.cols} ${cube.dtype}`, () => openArtifact(cube.artifact, cube.name)), cube)));
   $("jobs").replaceChildren(...jobs.map((job) => {
-    const ended = job.status === "successful" && job.processID !== "evaluate";
+    const ended = job.status === "successful" && !["evaluate", "compare"].includes(job.processID);
     return item(`${job.processID}: ${job.status}`, job.status === "running" ? `${job.progress} %, ${job.message}` : job.message,
       ended ? () => openJob(job) : null);
   }));
@@ -112,7 +128,27 @@ function follow(id) {
 
 async function openJob(job) {
   const result = await get(`/v1/jobs/${job.jobID}/results`);
+  if (result.groups) {
+    showGroups(result);
+    return;
+  }
   await openArtifact(result.artifact, `${job.processID} result`, result.restoration || null);
+}
+
+// Restored cubes in the order given, each with its group; or the groups of a pile that was only put in order.
+function showGroups(result) {
+  const named = (id) => state.names[id] || id;
+  $("groups").replaceChildren(...(Array.isArray(result.cubes)
+    ? result.cubes.map((cube) => item(`${cube.name}, restored`, cube.group, () => openArtifact(cube.artifact, `${cube.name}, restored`, cube.restoration)))
+    : result.groups.map((group) => item(group.name, group.members.map(named).join(", "), null))));
+}
+
+async function together(event) {
+  const what = event.submitter.value;
+  const job = await post(`/v1/processes/${what}/execution`, { inputs: [...state.ticked] });
+  say(`${what} waits for a worker.`);
+  follow(job.jobID);
+  await list();
 }
 
 async function openArtifact(id, name, restoration = null) {
@@ -248,6 +284,7 @@ async function submit(event) {
 
 $("upload").addEventListener("submit", guarded(upload));
 $("run").addEventListener("submit", guarded(submit));
+$("together").addEventListener("submit", guarded(together));
 $("mode").addEventListener("change", () => { $("amount").disabled = $("mode").value === "lossless"; });
 $("band").addEventListener("input", guarded(showBand));
 $("key-form").addEventListener("submit", guarded(async () => {
