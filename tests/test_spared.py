@@ -52,3 +52,18 @@ def test_a_clean_pixel_that_lies_leaves_no_less_than_none_at_all(figures):
     lying = replace(case, struck=replace(case.struck, data=data))
     restored = restore(lying.struck, knowledge=None, mask=case.usable).restored.data
     assert score(lying, restored)[0] > figures[0][1] - 1
+
+
+def test_where_the_judgement_is_far_off_the_pixels_alone_are_carried_on():
+    seen = scene()
+    case = clean_case("s", seen, "clean:3:three_runs_of_15")
+    lost = case.damaged.any(axis=(1, 2))
+    # What no source can foretell: three times as bright in the lost bands, and nowhere else.
+    truth = np.where(lost[:, None, None], 3 * np.asarray(case.truth, np.int32), case.truth)
+    data = np.where(case.damaged, case.struck.data, truth).astype(np.int16)
+    odd = replace(case, struck=replace(case.struck, data=data), truth=truth)
+    mean = truth.reshape(len(truth), -1)[:, ~case.damaged.any(axis=0).reshape(-1)].mean(1)
+    level = np.where(case.damaged, mean[:, None, None], data)
+    done = restore(odd.struck, knowledge=None, mask=case.usable)
+    assert score(odd, done.restored.data)[0] > score(odd, level)[0]
+    assert done.is_exact()

@@ -111,21 +111,29 @@ def fit(sample: View, gap: NDArray[np.intp], hidden: NDArray[np.bool_]) -> Kerne
 
 
 def _stacked(errors: NDArray[np.float64], weight: NDArray[np.float64]) -> KernelBlend:
-    from scipy.optimize import nnls
-
     own = np.diagonal(errors, axis1=1, axis2=2)
     usual = np.exp(np.log(own + _TINY).mean(1))
-    joint = np.einsum("k,kij->ij", weight / usual**_CALM, errors) / weight.sum()
+    shares = convex_mean(np.einsum("k,kij->ij", weight / usual**_CALM, errors) / weight.sum())
+    blended = np.einsum("i,kij,j->k", shares, errors, shares)
+    typical = np.stack([own[:, -2], own[:, -1], blended], 1)
+    return KernelBlend(shares, np.exp((weight[:, None] * np.log(typical + _TINY)).sum(0) / weight.sum()))
+
+
+def convex_mean(joint: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights, none negative, of sum one, of the mean with the least error, ``(member,)``.
+
+    Args:
+        joint: sums of products of the members' errors, ``(member, member)``.
+    """
+    from scipy.optimize import nnls
+
     count = len(joint)
     joint = joint / max(float(np.trace(joint)) / count, _TINY) + _RIDGE * np.eye(count)
     # Least squares under a sum of one: a heavy row says the sum.
     heavy = 1e3
     system = np.vstack([np.linalg.cholesky(joint).T, np.full((1, count), heavy)])
     shares, _ = nnls(system, np.concatenate([np.zeros(count), [heavy]]))
-    shares /= shares.sum()
-    blended = np.einsum("i,kij,j->k", shares, errors, shares)
-    typical = np.stack([own[:, -2], own[:, -1], blended], 1)
-    return KernelBlend(shares, np.exp((weight[:, None] * np.log(typical + _TINY)).sum(0) / weight.sum()))
+    return np.asarray(shares / shares.sum())
 
 
 def _around(gap: NDArray[np.intp], hidden: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ import numpy as np
 from palimpsest.cubes import Cube, Reason
 from palimpsest.errors import CubeRefused, UsageError
 from palimpsest.restoration.confidence import Expectation, band_group, defect_kind
-from palimpsest.restoration.correlation_decoder import expand
+from palimpsest.restoration.correlation_decoder import expand, mixture
 from palimpsest.restoration.explain import Ledger
 from palimpsest.restoration.grid import Grid
 from palimpsest.restoration.integrator import Integrator, check_parts, load
@@ -207,7 +207,7 @@ def _assemble(
         pixel, band = np.nonzero(wanted)
         voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
         weights = np.moveaxis(table[member], 2, 0)
-        moved = None if spared is None else spared.correction(view)
+        moved = None if spared is None else spared.correction(view, mixture(proposals, weights))
         found = expand(
             view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels, moved
         )
