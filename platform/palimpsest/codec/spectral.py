@@ -1,8 +1,8 @@
 """Level 0: a knowledge-weighted linear autoencoder along the spectrum, fitted to the cube, its basis sent.
 
 Bands are scaled by the square root of what an error in them costs, then decorrelated by the eigenvectors of their
-covariance (Karhunen-Loeve). The basis is quantised just finely enough for the distortion aimed at, so that its error
-stays under a twentieth of it. The decoder's half is int64 arithmetic on quantised numbers: equal on every machine.
+covariance (Karhunen-Loeve). The basis is quantised just finely enough for the distortion aimed at and the number of
+pixels that share it. The decoder's half is int64 arithmetic on quantised numbers: equal on every machine.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 WEIGHT_UNIT = 256  # band weights are whole multiples of 1/256
-BASIS_SHARE = 0.04
-MEAN_SHARE = 64  # of a step, the least that a mean is told to
+BASIS_SHARE, LEAST_SHARE, MOST_SHARE = 1.5, 0.001, 1.0  # of bands over pixels, between these
+MEAN_SHARE, LEAST_MEAN = 64, 0.8  # of a step, the least that a mean is told to; of it, times the root of the pixels
 FRACTION_BITS = 6  # of a component sample, in units of the quantiser step, where int32 allows
 LARGEST_COMPONENT = 1 << 25
 WORTH = 1.5  # of the distortion, the variance from which a component under a metric is sent
@@ -226,7 +226,9 @@ def fit(
     distortion = step * step / 12
     kept = bands if keep_all else int((values > worth * distortion).sum())
     kept = min(max(kept, 1), bands)
-    wanted = np.sqrt(12 * BASIS_SHARE * distortion / (bands * np.maximum(values[:kept], distortion)))
+    # A bit more for every number of the basis earns as much as one more for every sample.
+    share = min(max(BASIS_SHARE * bands / max(statistics.count, 1), LEAST_SHARE), MOST_SHARE)
+    wanted = np.sqrt(12 * share * distortion / (bands * np.maximum(values[:kept], distortion)))
     # In weighted bands a plain basis is orthonormal; one under a metric is not, and its entries may be larger than 1.
     exact = vectors[:, :kept] if weights.ndim == 1 else scale[:, None] * (back @ vectors[:, :kept])
     room = _ENTRY_BITS - np.ceil(np.log2(np.maximum(np.abs(exact).max(axis=0), 1.0)))
@@ -234,8 +236,9 @@ def fit(
     basis = np.rint(exact * np.exp2(shifts.astype(np.float64))).astype(np.int64)
     largest = max(1.0, statistics.largest * reach * math.sqrt(bands))
     fraction = math.floor(math.log2(LARGEST_COMPONENT * step / largest))
-    # No finer than matters: what the mean is off by adds 1/4096 to the distortion at most.
-    unit = 2.0 ** max(0, math.floor(math.log2(step / (MEAN_SHARE * float(scale.max())))))
+    # No finer than matters: what the mean is off by adds 1/4096 to the distortion at most, or as much as its bits earn.
+    finest = min(MEAN_SHARE, LEAST_MEAN * math.sqrt(max(statistics.count, 1)))
+    unit = 2.0 ** max(0, math.floor(math.log2(step / (finest * float(scale.max())))))
     level = SpectralLevel(
         (np.rint(statistics.mean / unit) * unit).astype(np.int64), fixed_weights, basis, shifts, step,
         min(FRACTION_BITS, max(0, fraction)),
