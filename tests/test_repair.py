@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from palimpsest.provenance.repeat import repeat
 from palimpsest.restoration import ProvenanceClass
 from palimpsest.restoration.defect_search import search
 from palimpsest.restoration.denoiser import denoise
-from palimpsest.restoration.repair import repair
+from palimpsest.restoration.repair import quieted, repair
 from palimpsest.restoration.robust_factors import fit_robust
 from palimpsest.restoration.spatial_prior import denoise_images
 
@@ -258,3 +259,34 @@ def test_damaged_voxels_take_the_denoisers_own_answer_where_noise_is_taken_off()
     half = done.half_width[np.isin(done.changed, np.flatnonzero(lost))]
     covered = np.abs((done.restored.data - clean)[lost]) <= half
     assert 0.7 < covered.mean() <= 1
+
+
+def test_noise_is_taken_off_before_coding_when_compress_is_asked_to(tmp_path, capsys):
+    clean, data = noisy_scene()
+    cube = plain_cube(np.rint(data * 10000).astype(np.int16))
+    write(cube, tmp_path / "noisy.hdr")
+    for name, more in (("as_it_is", []), ("quiet", ["--denoise"])):
+        out = str(tmp_path / f"{name}.plm")
+        assert main(["compress", str(tmp_path / "noisy.hdr"), out, "--bpppc", "0.5", "--json", *more]) == 0
+        assert main(["decompress", out, str(tmp_path / f"{name}.hdr"), "--json"]) == 0
+    capsys.readouterr()
+    error = {name: rms(read(tmp_path / f"{name}.hdr").data / 10000 - clean) for name in ("as_it_is", "quiet")}
+    assert error["quiet"] < 0.35 * 0.02
+    assert error["quiet"] < 0.6 * error["as_it_is"]
+
+
+def test_what_is_coded_without_noise_keeps_its_unusable_voxels_and_its_sum():
+    _, data = noisy_scene()
+    reasons = np.zeros(data.shape, np.uint8)
+    reasons[4, 10:14, 20] = Reason.NODATA
+    data[4, 10:14, 20] = -9.0
+    cube = replace(plain_cube(data), reasons=reasons)
+    done = quieted(cube, None)
+    assert done.is_exact()
+    assert (done.restored.data[4, 10:14, 20] == -9.0).all()
+    np.testing.assert_array_equal(done.restored.voxel_reasons(), cube.voxel_reasons())
+    assert "denoised" in done.restored.history[-1]
+    small = plain_cube(data[:3, :4, :4])
+    left = quieted(small, None)
+    assert "remark" in left.report
+    np.testing.assert_array_equal(left.restored.data, small.data)

@@ -1,9 +1,11 @@
 """What restoration is worth after coding, and what it costs: parts of the benchmark beside its cases.
 
-'coded': a noisy scene is coded at several rates and restored; the rival is its codec at the same rate and the best of
-its denoisers. Judged against the clean scene: decibels, and on made scenes the share of pixels whose label is the clean
-scene's. 'cost': seconds and peak memory of made scenes with mixed defects, each in a process of its own. 'held_out':
-materials that no training saw, added as Turtle (:mod:`~palimpsest_pipelines.restoration_held_out`).
+'coded': a noisy scene is coded at several rates and restored, once coded as it is and its noise taken off after
+decoding ('restore --denoise'), once taken off before coding too ('compress --denoise'); the rival is its codec at the
+same rate and the best of its denoisers. Judged against the clean scene: decibels, and on made scenes the share of
+pixels whose label is the clean scene's. 'cost': seconds and peak memory of made scenes with mixed defects, each in a
+process of its own. 'held_out': materials that no training saw, added as Turtle
+(:mod:`~palimpsest_pipelines.restoration_held_out`).
 """
 
 from __future__ import annotations
@@ -104,11 +106,15 @@ def _coded(plan: Plan) -> Iterator[tuple[str, float]]:
             yield f"{case.scene} noisy labels as the clean ones'", own
         for rate in RATES:
             where = f"{case.scene} at {rate} bpppc"
-            restored, achieved = _ours(case, rate)
-            yield f"{where} palimpsest mpsnr", score(case, restored)[1]
-            yield f"{where} palimpsest rate", achieved
-            if labels is not None:
-                yield f"{where} palimpsest labels as the clean ones'", _agreement(labels, case, restored)
+            ours = {
+                "palimpsest": _ours(case.struck, rate),
+                "palimpsest compress-denoise": _ours(_quieted(case.struck), rate),
+            }
+            for name, (restored, achieved) in ours.items():
+                yield f"{where} {name} mpsnr", score(case, restored)[1]
+                yield f"{where} {name} rate", achieved
+                if labels is not None:
+                    yield f"{where} {name} labels as the clean ones'", _agreement(labels, case, restored)
             if plan.rivals is None:
                 continue
             best: dict[str, float] = {}
@@ -117,7 +123,8 @@ def _coded(plan: Plan) -> Iterator[tuple[str, float]]:
                 yield f"{where} pca_jpeg2000 {name} mpsnr", score(case, values)[1]
                 if labels is not None:
                     best["labels"] = max(best.get("labels", 0.0), _agreement(labels, case, values))
-            yield f"{where} margin over the best of the rival's", score(case, restored)[1] - best["mpsnr"]
+            for name, (restored, _) in ours.items():
+                yield f"{where} margin over the best of the rival's, {name}", score(case, restored)[1] - best["mpsnr"]
             if labels is not None:
                 yield f"{where} pca_jpeg2000 labels, its best", best["labels"]
 
@@ -149,7 +156,14 @@ def _whole_numbers(case: Case) -> Cube:
     return replace(cube, data=(np.rint(np.asarray(cube.data) / step) * step).astype(np.float32))
 
 
-def _ours(case: Case, rate: float) -> tuple[NDArray[np.generic], float]:
+def _quieted(cube: Cube) -> Cube:
+    from palimpsest.knowledge.release import load
+    from palimpsest.restoration.repair import quieted
+
+    return quieted(cube, load(None)).restored
+
+
+def _ours(cube: Cube, rate: float) -> tuple[NDArray[np.generic], float]:
     from palimpsest.codec.contract import EncodeSettings
     from palimpsest.codec.decoder import decode
     from palimpsest.codec.encoder import encode
@@ -158,8 +172,8 @@ def _ours(case: Case, rate: float) -> tuple[NDArray[np.generic], float]:
 
     with tempfile.TemporaryDirectory() as folder:
         stream = Path(folder) / "noisy.plm"
-        encode(case.struck, EncodeSettings(bpppc=rate), out=stream)
-        achieved = stream.stat().st_size * 8 / case.struck.shape.voxels
+        encode(cube, EncodeSettings(bpppc=rate), out=stream)
+        achieved = stream.stat().st_size * 8 / cube.shape.voxels
         decoded = decode(stream)
     done = repair(decoded, knowledge=load(None), is_searched=False, is_denoised=True, is_decoded=True)
     return done.restored.data, achieved

@@ -57,9 +57,7 @@ def run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     cube = read(options.cube)
     if options.denoise:
-        from palimpsest.cubes.preprocess import denoise
-
-        cube = denoise(cube)
+        cube = _quieted(cube, options.knowledge)
     importance, judge = _knowledge(cube, settings, options.knowledge)
     report = encode(cube, settings, importance=importance, judge=judge, out=options.out)
     print_result(
@@ -72,6 +70,17 @@ def run(options: argparse.Namespace) -> int:
         as_json=options.json,
     )
     return 0
+
+
+def _quieted(cube: Cube, release: str | None) -> Cube:
+    """The cube without its noise, as ``restore --denoise`` takes it off."""
+    from palimpsest.knowledge.release import load
+    from palimpsest.restoration.repair import quieted
+
+    done = quieted(cube, None if release == "none" else load(release))
+    if "remark" in done.report:
+        note(f"palimpsest: {cube.name}: {done.report['remark']}")
+    return done.restored
 
 
 def _settings(options: argparse.Namespace) -> EncodeSettings:

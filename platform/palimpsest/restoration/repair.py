@@ -21,7 +21,7 @@ from palimpsest.restoration.defect_search import ILL, Found, search
 from palimpsest.restoration.denoiser import denoise
 from palimpsest.restoration.explain import SENTENCES
 from palimpsest.restoration.feature_guard import with_features
-from palimpsest.restoration.restorer import damage_of, restore
+from palimpsest.restoration.restorer import damage_of, restore, untouched
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
 from palimpsest.restoration.robust_factors import fit_robust, whole_view
 from palimpsest.restoration.rule_check import held_to_bounds
@@ -88,6 +88,32 @@ def repair(
     return joined if not is_denoised or quiet is not None else replace(
         joined, report={**joined.report, "remark": "too small to take noise off"}
     )
+
+
+def quieted(cube: Cube, knowledge: KnowledgeBase | None) -> Restoration:
+    """The cube with the noise taken off its measured voxels and nothing else done: what may be coded instead of noise.
+
+    Unusable voxels keep their value. A cube too small for factors comes back as it is, with a remark in the report.
+
+    Args:
+        cube: as read.
+        knowledge: the release whose rules guard features and bounds, or None.
+
+    Raises:
+        CubeRefused: no usable voxel.
+    """
+    reasons = damage_of(cube, None)
+    measured = np.isin(reasons, (*ACCEPTED, *LEFT_ALONE))
+    found = Found.without_stripes(cube)
+    quiet = _without_noise(found, cube.data, reasons, measured)
+    start = untouched(cube, reasons, is_decoded=False)
+    if quiet is None:
+        return replace(start, report={**start.report, "remark": "too small to take noise off"})
+    result = with_features(_joined(start, found, cube.data, replace(quiet, told=quiet.data), measured), knowledge)
+    done = held_to_bounds(result, knowledge)
+    named = done.restored.with_data(done.restored.data, f"denoised: {quiet.factors} factors of the scene")
+    report = {key: value for key, value in done.report.items() if key != "remark"}
+    return replace(done, restored=named, report=report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def restore(
     with one_thread():
         seen = study(cube, reasons, knowledge, left_out=parts_left_out, infer_opaque=infer_opaque)
         if seen.context is None:
-            return _untouched(cube, reasons, is_decoded)
+            return untouched(cube, reasons, is_decoded=is_decoded)
         others = None if companion is None else companion.variance
         table, expected = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
         constrained = knowledge if "rule_constrainer" not in parts_left_out else None
@@ -164,7 +164,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _untouched(cube: Cube, reasons: NDArray[np.uint8], is_decoded: bool) -> Restoration:
+def untouched(cube: Cube, reasons: NDArray[np.uint8], *, is_decoded: bool) -> Restoration:
+    """The restoration of a cube in which nothing is damaged."""
     kind = ProvenanceClass.CODED if is_decoded else ProvenanceClass.MEASURED
     return Restoration(
         cube, cube, Grid.of(cube.data, 1.0).quantum, (), (), np.zeros(0, np.int64), np.zeros(0, np.float32),
