@@ -283,7 +283,7 @@ class CubeEncoder:
         if certificate is not None:
             head["certificate"] = dict(certificate)
         extra += self._worst(coded)
-        found = header.build_sections(self.cube, level, coded, extra, self.opening)
+        found = header.build_sections(self.cube, level, coded, extra, self.opening, self.model.sha256)
         return Encoding(level, coded, pack(head, found, hashes))
 
     def _worst(self, coded: tuple[EncodedTile, ...]) -> list[tuple[int, int, bytes]]:

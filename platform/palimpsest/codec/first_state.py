@@ -35,7 +35,7 @@ def packed(state: MixerState) -> Tensors:
     tensors: Tensors = {}
     for number, name in enumerate(TABLES):
         states, weights = parts[2 * number], parts[2 * number + 1]
-        tensors[f"{PREFIX}{name}.gaps"], tensors[f"{PREFIX}{name}.states"] = _sparse(states)
+        tensors[f"{PREFIX}{name}.gaps"], tensors[f"{PREFIX}{name}.states"] = sparse(states)
         rows = np.flatnonzero(weights[:, -1])
         tensors[f"{PREFIX}{name}.rows"] = rows.astype(np.uint16)
         tensors[f"{PREFIX}{name}.weights"] = weights[rows].astype(np.int32)
@@ -59,7 +59,7 @@ def unpacked(tensors: Tensors, foreseen: Tensors | None = None) -> MixerState:
     parts = state.parts()
     try:
         for number, name in enumerate(TABLES):
-            _fill(parts[2 * number], tensors[f"{PREFIX}{name}.gaps"], tensors[f"{PREFIX}{name}.states"])
+            fill(parts[2 * number], tensors[f"{PREFIX}{name}.gaps"], tensors[f"{PREFIX}{name}.states"])
             parts[2 * number + 1][tensors[f"{PREFIX}{name}.rows"]] = tensors[f"{PREFIX}{name}.weights"]
         state.lms[:] = tensors[f"{PREFIX}expected"]
         if foreseen:
@@ -69,7 +69,8 @@ def unpacked(tensors: Tensors, foreseen: Tensors | None = None) -> MixerState:
     return state
 
 
-def _sparse(states: Table) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+def sparse(states: Table) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Gaps between the states that were asked, and what they know; see the module."""
     flat = states.ravel()
     kept = (flat & 1023) >= ASKED
     # A place at least every LONGEST_GAP, known or not, so that gaps fit.
@@ -81,7 +82,8 @@ def _sparse(states: Table) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     return np.diff(places, prepend=0).astype(np.uint16), values.astype(np.uint16)
 
 
-def _fill(states: Table, gaps: NDArray[np.generic], values: NDArray[np.generic]) -> None:
+def fill(states: Table, gaps: NDArray[np.generic], values: NDArray[np.generic]) -> None:
+    """Put into a fresh table what :func:`sparse` kept of another."""
     places = np.cumsum(gaps.astype(np.int64))
     numbers = values.astype(np.int64)
     counts = numbers & ((1 << _KEPT_BITS) - 1)

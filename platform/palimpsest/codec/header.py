@@ -16,8 +16,10 @@ import numpy as np
 
 from palimpsest.codec import band_names
 from palimpsest.codec import stream as container
-from palimpsest.codec.basis import decode_basis, encode_basis
+from palimpsest.codec.basis import decode_basis
+from palimpsest.codec.basis_coder import decode_level, encode_level
 from palimpsest.codec.lattice import Lattice
+from palimpsest.codec.models import basis_state
 from palimpsest.codec.planes import decode_table, encode_table
 from palimpsest.codec.quantiser import BLOCK, Pull
 from palimpsest.codec.sampling import Sampling
@@ -79,7 +81,7 @@ def build_head(
 ) -> dict[str, object]:
     """The head's fields; those at their default are left out."""
     head: dict[str, object] = {
-        "version": container.LATEST_VERSION if model.coder else container.VERSION, "shape": list(cube.shape),
+        "version": container.LATEST_VERSION, "shape": list(cube.shape),
         "dtype": cube.data.dtype.name, "mode": settings.mode,
         "tile": tile, "step": level.step, "fraction_bits": level.fraction_bits, "components": level.components,
         "name": cube.name,
@@ -142,12 +144,15 @@ def _number(value: float | None) -> float | str | None:
 
 def build_sections(
     cube: Cube, level: SpectralLevel, coded: Sequence[EncodedTile], extra: Sequence[tuple[int, int, bytes]] = (),
-    opening: bytes = b"",
+    opening: bytes = b"", model: str = "",
 ) -> list[tuple[int, int, bytes]]:
-    """All sections in file order: the whole cube's, each tile's side information, levels coarse to fine, the rest."""
+    """All sections in file order: the whole cube's, each tile's side information, levels coarse to fine, the rest.
+
+    ``model`` is the hash of the weights.
+    """
     sections = [
         (container.BANDS, container.WHOLE, _pack_bands(cube.bands)),
-        (container.SPECTRAL, container.WHOLE, _pack_spectral(level)),
+        (container.VECTORS, container.WHOLE, encode_level(level, basis_state(model))),
         *(section for section in extra if section[0] == container.WORST),
     ]
     if opening:
@@ -224,7 +229,6 @@ def read_bands(stream: container.Stream, count: int) -> BandTable:
 
 def read_spectral(stream: container.Stream, bands: int) -> SpectralLevel:
     """The spectral level."""
-    data = stream.read(container.SPECTRAL)
     head = stream.head
     try:
         components = int(head["components"])
@@ -233,20 +237,15 @@ def read_spectral(stream: container.Stream, bands: int) -> SpectralLevel:
         raise StreamCorrupt("head lacks the spectral level", where=stream.path, got=error) from error
     if not 1 <= components <= min(bands, LARGEST_BASIS // bands):
         raise StreamCorrupt("absurd number of components", where=stream.path, got=components, wanted=f"1 to {bands}")
-    parts = _unpack_parts(data, 5)
+    if stream.has(container.VECTORS):
+        first = basis_state(str(head.get("model", "")))
+        return decode_level(stream.read(container.VECTORS), bands, components, step, fraction_bits, first)
+    parts = _unpack_parts(stream.read(container.SPECTRAL), 5)
     mean = (decode_table(parts[0], (1, bands), order=1)[0] << 16) + decode_table(parts[1], (1, bands), order=1)[0]
     weights = decode_table(parts[2], (1, bands), order=1)[0]
     shifts = decode_table(parts[3], (1, components), order=1)[0]
     basis = decode_basis(parts[4], bands, components)
     return check_loaded(SpectralLevel(mean, weights, basis, shifts, step, fraction_bits))
-
-
-def _pack_spectral(level: SpectralLevel) -> bytes:
-    return _pack_parts([
-        encode_table(level.mean[None] >> 16, order=1), encode_table(level.mean[None] & 0xFFFF, order=1),
-        encode_table(level.weights[None], order=1), encode_table(level.shifts[None], order=1),
-        encode_basis(level.basis),
-    ])
 
 
 def _pack_parts(parts: Sequence[bytes]) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from palimpsest.codec import quick, stream, weights
+from palimpsest.codec import basis_coder, quick, stream, weights
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.errors import ModelMissing, StreamCorrupt
@@ -18,6 +18,7 @@ from palimpsest.errors import ModelMissing, StreamCorrupt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from palimpsest.codec.basis_coder import BasisState
     from palimpsest.codec.quick import QuickState
 
 PLAIN = ""
@@ -105,3 +106,13 @@ def _first_state(name: str) -> MixerState:
     from palimpsest.codec import first_state
 
     return first_state.unpacked(weights.load(name).mixer, weights.load(name).foresight)
+
+
+@cache
+def basis_state(sha256: str) -> BasisState:
+    """What the coder of a spectral basis knows beforehand, of the model of a hash; '' is nothing.
+
+    Raises:
+        ModelMissing: it is not installed.
+    """
+    return basis_coder.unpacked({} if sha256 == PLAIN else weights.by_hash(sha256).basis)

@@ -45,7 +45,7 @@ WHOLE = -1  # 'tile' of sections that belong to the whole cube
 
 # Kinds of sections.
 BANDS, SPECTRAL, MASK, GAINS, LEVEL0, RESIDUAL, REFINEMENT, LABELS, WORST = 0, 1, 2, 3, 4, 40, 41, 42, 43
-BUMPS, DEPTHS, CUBE_STATE = 44, 45, 46
+BUMPS, DEPTHS, CUBE_STATE, VECTORS = 44, 45, 46, 47  # 47 takes the place of 1
 
 # Deflating with a preset dictionary: keys and common values cost next to nothing. Part of the format: never edit.
 # What is put in front changes nothing for streams that were made without it: distances count from the end.

@@ -4,7 +4,8 @@ A model is one safetensors file of integer tensors in the package, named by the 
 made with it. ``level1.rows.2.taps`` is the third lifting step along rows of the finest level; see
 :class:`palimpsest.codec.network.Step` for what its tensors mean. ``mixer.*`` is what the entropy coder knows before the
 first sample (:mod:`palimpsest.codec.first_state`), ``foresight.*`` its network
-(:mod:`palimpsest.codec.foresight`). The scorecard of the training lies beside the file.
+(:mod:`palimpsest.codec.foresight`), ``basis.*`` what the coder of a spectral basis knows
+(:mod:`palimpsest.codec.basis_coder`). The scorecard of the training lies beside the file.
 
 Source of the container: https://github.com/huggingface/safetensors (8 bytes of length, JSON, tensors).
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 DEFAULT = "v4"
 SUFFIX = ".safetensors"
 MIXER = "mixer."
+BASIS = "basis."
 FORESIGHT = "foresight."
 KINDS = {"I16": "<i2", "U16": "<u2", "I32": "<i4"}
 LONGEST_HEADER = 1 << 20
@@ -50,6 +52,7 @@ class TrainedWeights:
         levels: the trained levels by number, 1 the finest.
         mixer: tensors of the entropy coder's first state; empty where it starts from nothing.
         foresight: tensors of the entropy coder's network; empty where it has none.
+        basis: tensors of the spectral basis' coder; empty where it starts from nothing.
     """
 
     name: str
@@ -57,6 +60,7 @@ class TrainedWeights:
     levels: dict[int, Level]
     mixer: Tensors
     foresight: Tensors
+    basis: Tensors
 
 
 def installed() -> tuple[str, ...]:
@@ -102,8 +106,9 @@ def parse(data: bytes, name: str) -> TrainedWeights:
     steps: dict[tuple[int, str, int], Tensors] = {}
     mixer = {key: tensor for key, tensor in tensors.items() if key.startswith(MIXER)}
     foreseen = {key: tensor for key, tensor in tensors.items() if key.startswith(FORESIGHT)}
+    basis = {key: tensor for key, tensor in tensors.items() if key.startswith(BASIS)}
     for key, tensor in tensors.items():
-        if key in mixer or key in foreseen:
+        if key in mixer or key in foreseen or key in basis:
             continue
         match = _NAME.fullmatch(key)
         if match is None:
@@ -117,7 +122,7 @@ def parse(data: bytes, name: str) -> TrainedWeights:
             for part in ("rows", "low_cols", "high_cols")
         ]
         levels[number] = Level(*lifts)
-    return TrainedWeights(name, hashlib.sha256(data).hexdigest(), levels, mixer, foreseen)
+    return TrainedWeights(name, hashlib.sha256(data).hexdigest(), levels, mixer, foreseen, basis)
 
 
 def _step(parts: Tensors | None, where: str) -> Step:
