@@ -18,6 +18,8 @@ _FEWEST = 8
 _SHARE = 2e-3  # of the band's voxels
 _SPIKE = 20.0  # times as often as the values beside it
 _BESIDE = 20  # values on either side
+_NEXT, _STEEP = 3, 8.0  # the nearest of them must be this much rarer each: dark water in whole numbers has a peak too
+_MOST = 0.3  # of the band's voxels: what most of it holds is no exception
 _FAR = 3.0  # sigmas of the prediction's error
 _FEWEST_FAR = 4
 _BEYOND = 0.01  # of the voxels on either side: no limit
@@ -38,7 +40,7 @@ def stuck(
     found = np.zeros(values.shape, bool)
     number = int(known.sum())
     levels, place, count = np.unique(values[known], return_inverse=True, return_counts=True)
-    likely = np.flatnonzero(count >= max(_FEWEST, _SHARE * number))
+    likely = np.flatnonzero((count >= max(_FEWEST, _SHARE * number)) & (count < _MOST * number))
     if not likely.size or levels.size <= _BESIDE:
         return found
     place = place.reshape(-1)
@@ -47,7 +49,8 @@ def stuck(
     for level in likely:
         low, high = max(0, level - _BESIDE), min(levels.size, level + _BESIDE + 1)
         beside = np.delete(count[low:high], level - low)
-        if count[level] < _SPIKE * np.median(beside):
+        nearest = np.delete(count[max(0, level - _NEXT) : level + _NEXT + 1], min(level, _NEXT))
+        if count[level] < max(_SPIKE * np.median(beside), _STEEP * nearest.max(initial=0)):
             continue
         here = place == level
         if min(count[:level].sum(), count[level + 1 :].sum()) > _BEYOND * number:
