@@ -24,6 +24,7 @@ from palimpsest.cubes import Reason
 from palimpsest.cubes.defects import Defects, exact_defects, find_defects
 from palimpsest.cubes.noise import MAD_TO_SIGMA
 from palimpsest.cubes.preprocess import mark_defects
+from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.robust_factors import Lines, RobustFit, fit_robust, whole_view
 from palimpsest.restoration.stuck_values import stuck
 from palimpsest.restoration.view import ACCEPTED, Axis, unit_of
@@ -97,6 +98,7 @@ class Found:
         return replace(self, cube=marked, offsets=self.offsets * left, row_offsets=self.row_offsets * left)
 
 
+@one_thread()
 def search(cube: Cube) -> Found:
     """Look for everything in a cube that was read and not decoded.
 

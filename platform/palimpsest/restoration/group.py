@@ -15,6 +15,7 @@ import numpy as np
 from palimpsest.errors import CubeRefused, UsageError
 from palimpsest.restoration.companion import Member, companion_of
 from palimpsest.restoration.integrator import Integrator, load
+from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.organiser import is_one_place, organise
 from palimpsest.restoration.repair import repair
 from palimpsest.restoration.restorer import damage_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 MOST_COMPANIONS = 8  # those whose light leaves least; each costs a model and a reading of every window
 
 
+@one_thread()
 def restore_group(
     cubes: Sequence[Cube], *, knowledge: KnowledgeBase | None, masks: Sequence[NDArray[np.bool_] | None] = (),
     weights: str | Path | Integrator | None = None, parts_left_out: Collection[str] = (), edges: bool = True,
@@ -75,6 +77,7 @@ def restore_group(
     ]
 
 
+@one_thread()
 def restore_member(
     number: int, cubes: Sequence[Cube], *, knowledge: KnowledgeBase | None,
     masks: Sequence[NDArray[np.bool_] | None] = (), weights: str | Path | Integrator | None = None,
