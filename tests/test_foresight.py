@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import foreseen, foresight, guess
+from palimpsest.codec import cells, foreseen, foresight, guess
 from palimpsest.codec.planes import LARGEST_SAMPLE, ChunkDecoder, ChunkEncoder, MixerState
 from palimpsest.errors import FormatError, StreamCorrupt
 
@@ -167,9 +167,11 @@ def test_the_fast_form_of_the_coder_writes_the_bytes_of_the_slow_one_and_learns_
     for is_fast in (True, False):
         if not is_fast:
             monkeypatch.setattr(foreseen, "fits", lambda net, views: False)
-        state = MixerState.for_details(net)
+        state = replace(MixerState.for_details(net), offsets=np.ones((cells.ROWS, cells.HINTS), np.int16))
         encoder = ChunkEncoder(state, 3 * stack.size)
         encoder.code(stack, level=2, orientation=0, parents=parents, dependent=True)
+        hints = encoder.hints.tobytes()
         encoder.code(stack[:, ::-1].copy(), level=2, orientation=1, siblings=[stack], dependent=True)
-        found.append((encoder.finish(), *(part.tobytes() for part in state.parts()), state.guides.tobytes()))
+        learnt = (*(part.tobytes() for part in state.parts()), state.guides.tobytes())
+        found.append((encoder.finish(), hints, encoder.hints.tobytes(), *learnt))
     assert found[0] == found[1]

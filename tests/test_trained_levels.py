@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from palimpsest.codec import first_state, weights
+from palimpsest.codec import cells, first_state, weights
 from palimpsest.codec.lifting import TAPS, split_level
 from palimpsest.codec.models import load_model, model_by_hash
 from palimpsest.codec.network import Level, Lift, Step, mirrored
@@ -150,6 +150,7 @@ def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     monkeypatch.setattr(training_data, "IMAGES", ())
     monkeypatch.setattr(foresight_training, "SCENE_STEPS_DB", (44.0,))
     monkeypatch.setattr(scorecard, "LEARNING_DB", (44.0,))
+    monkeypatch.setattr(scorecard, "PLACING_DB", (44.0,))
     monkeypatch.setattr(scorecard, "SCENE_LADDER_DB", (38.0, 41.0, 44.0, 47.0))
     settings = train_codec.CodecTraining(
         name="tiny", levels=2, hidden=1, columns=(1,), warm_up=2, separate=2, joint=3, batch=2, crop=32, device="cpu",
@@ -160,4 +161,5 @@ def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     model = weights.parse((tmp_path / "0" / "tiny.safetensors").read_bytes(), "tiny")
     assert sorted(model.levels) == [1, 2]
     assert model.foresight["foresight.first"].shape == (38, 4)
+    assert cells.unpacked(model.cells).any()
     assert json.loads((tmp_path / "0" / "tiny.json").read_text())["data"][0]["kind"] == "made"

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     Seen = NDArray[np.int16]
 
 STEPS_DB = {"image": (36.0, 42.0)}
-SCENE_STEPS_DB = (38.0, 42.0, 46.0, 50.0, 54.0, 58.0)
+SCENE_STEPS_DB = (38.0, 42.0, 46.0, 50.0, 54.0, 58.0, 62.0, 66.0)
 JITTER_DB = 2.0
 SAMPLES = {"image": 20_000}
-SCENE_SAMPLES = 100_000
-WEIGHTS = {"scene": 2.0, "made": 1.0, "image": 0.15}  # of a sample
+SCENE_SAMPLES = 80_000
+WEIGHTS = {"scene": 3.0, "made": 1.0, "image": 0.15}  # of a sample
 CEILING = foresight.HIGHEST / 256
 _OCTAVE = 16.0
 _ORDER_SCALE = 64.0

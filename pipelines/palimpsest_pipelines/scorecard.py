@@ -1,8 +1,9 @@
 """How much smaller training makes the files: BD-rate under the coder that ships.
 
 Trained levels against CDF 9/7 with the same quantiser, contexts and steps; then the entropy coder's network against
-its fourteen views alone; then its learnt first state against one that has seen nothing. Each teacher is measured on its
-test region, which no step of training saw.
+its fourteen views alone; then its learnt first state against one that has seen nothing; then where samples stand in
+their cells, by table against by what the encoder measures alone. Each teacher is measured on its test region, which no
+step of training saw.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palimpsest.codec import cells
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.codec.tile import TileCoder, level_count
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from palimpsest.codec.cells import Offsets, Sums
     from palimpsest.codec.foresight import Foresight
     from palimpsest_pipelines.training_data import Teacher
 
@@ -31,6 +34,8 @@ TEACHING = SIXTEEN  # states of the quantiser that teaches and measures here: th
 LADDER_DB = {"image": (30.0, 34.0, 38.0, 42.0)}
 SCENE_LADDER_DB = (42.0, 46.0, 50.0, 54.0)
 LEARNING_DB = (56.0, 52.0, 48.0, 44.0, 40.0)
+PLACING_DB = (66.0, 62.0, 58.0, 54.0, 50.0, 46.0, 42.0, 38.0)
+PLACING_WEIGHTS = {"scene": 3.0, "made": 1.0}  # of a sample
 
 
 def against_cdf97(
@@ -56,6 +61,15 @@ def with_first_state(
     """BD-rate of the learnt first state against none, both with the network; scenes only."""
     rival = (transform, MixerState.for_details(state.foresight, TEACHING))
     return _table(_scenes(found), rival, (transform, replace(state, trellis=TEACHING)), "learnt first state", note)
+
+
+def with_offsets(
+    transform: LevelTransform, state: MixerState, offsets: Offsets, found: list[Teacher], note: Callable[[str], None]
+) -> dict[str, Any]:
+    """BD-rate of the table of offsets against none, both with network and first state; scenes only."""
+    rival = replace(state, trellis=TEACHING)
+    ours = (transform, replace(rival, offsets=offsets))
+    return _table(_scenes(found), (transform, rival), ours, "offsets within cells", note)
 
 
 def _scenes(found: list[Teacher]) -> list[Teacher]:
@@ -119,3 +133,16 @@ def learn_first_state(transform: LevelTransform, net: Foresight, found: list[Tea
             units = units_of(one, psnr, "train")
             TileCoder(transform, state, level_count(*units.shape[1:])).encode(units, FRACTION_BITS, None)
     return state
+
+
+def gather_rests(transform: LevelTransform, net: Foresight, found: list[Teacher]) -> Sums:
+    """How far samples of every scene's training region are from their points, by hint; see :func:`cells.gather`."""
+    total = np.zeros((cells.ROWS, cells.HINTS, 2))
+    for one in _scenes(found):
+        rests = np.zeros_like(total)
+        state = replace(MixerState.for_details(net, TEACHING), rests=rests)
+        for psnr in PLACING_DB:
+            units = units_of(one, psnr, "train")
+            TileCoder(transform, state, level_count(*units.shape[1:])).encode(units, FRACTION_BITS, None)
+        total += PLACING_WEIGHTS[one.kind] * rests
+    return total

@@ -2,9 +2,10 @@
 
 First the model of rates learns on the untrained transform; then each level learns alone, coarse to fine, on the coarse
 planes that the levels below leave it; then all learn together through the whole pyramid. The result is rounded to
-integers; the entropy coder codes the training regions with it and keeps what it learnt as its first state. Both are
-written as safetensors and measured with the coder and the quantiser that ship, on regions that training never saw.
-Deterministic by seed on one machine; the scorecard beside the weights says what was learnt from, and what came of it.
+integers; the entropy coder codes the training regions with it, keeps what it learnt as its first state, and notes where
+within their cells samples stood. All is written as safetensors and measured with the coder and the quantiser that ship,
+on regions that training never saw. Deterministic by seed on one machine; the scorecard beside the weights says what was
+learnt from, and what came of it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from palimpsest.codec import first_state, foresight, weights
+from palimpsest.codec import cells, first_state, foresight, weights
 from palimpsest.codec.spatial import Gains, LevelTransform
 from palimpsest_pipelines import foresight_training, scorecard
 from palimpsest_pipelines.foresight_training import ForesightTraining
@@ -106,6 +107,8 @@ def finish(
     net, losses["foresight, bits a sample"] = foresight_training.learn(seen, shares, settings.foresight, note)
     foreseen = foresight.packed(net)
     tensors = tensors | foreseen | first_state.packed(scorecard.learn_first_state(transform, net, found))
+    offsets = cells.learnt(scorecard.gather_rests(transform, net, found))
+    tensors = tensors | cells.packed(offsets)
     data = _file(tensors)
     model = weights.parse(data, settings.name)
     state = first_state.unpacked(model.mixer, model.foresight)
@@ -117,6 +120,7 @@ def finish(
         "bd_rate_against_cdf97": scorecard.against_cdf97(transform, found, note),
         "bd_rate_of_foresight": scorecard.with_foresight(transform, net, found, note),
         "bd_rate_of_first_state": scorecard.with_first_state(transform, state, found, note),
+        "bd_rate_of_offsets": scorecard.with_offsets(transform, state, offsets, found, note),
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{settings.name}{weights.SUFFIX}").write_bytes(data)

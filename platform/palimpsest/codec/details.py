@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from palimpsest.codec.binary_coder import POSITION
+from palimpsest.codec.cells import hint_of
 from palimpsest.codec.contexts import (
     FEATURES,
     FLAG_RATE,
@@ -158,7 +159,7 @@ def _code_magnitude(
     "int64(int32[:,:,::1], int32[:,:,::1], int32[:,:,:,::1], int64, int64, int32[:,::1], int32[:,::1],"
     "int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int64[::1], int64[:,::1],"
     "int64[::1], int32[:,::1], int32[::1], int32[:,::1], int32[:,::1], int32[::1], int32[:,::1], int32[:,::1],"
-    "int32[::1], int64[::1], uint8[::1], boolean, int16[:,::1], int64)",
+    "int32[::1], int64[::1], uint8[::1], boolean, int16[:,::1], int64, uint16[:,:,::1])",
     cache=True, nogil=True,
 )
 def code_details(
@@ -167,7 +168,7 @@ def code_details(
     lms: Plane, guides: Plane, views: Cells, following: NDArray[np.int64], sides: Cells, net_first: Plane,
     net_order: Plane, net_places: Plane, net_second: Plane, net_second_bias: Plane, net_third: Plane,
     net_third_places: Plane, net_third_order: Plane, coder: Cells,
-    buffer: NDArray[np.uint8], encoding: bool, record: NDArray[np.int16], stride: int,
+    buffer: NDArray[np.uint8], encoding: bool, record: NDArray[np.int16], stride: int, hints: NDArray[np.uint16],
 ) -> int:
     """Code (or decode into) one oriented part of a level, all components; samples of the dependent quantiser.
 
@@ -201,6 +202,7 @@ def code_details(
         encoding: False to decode.
         record: filled with what the network would see of every ``stride``-th sample, for training; empty otherwise.
         stride: see ``record``.
+        hints: ``(component, row, col)``, filled with what was expected of each sample; empty where nobody asks.
 
     Returns:
         How many rows of ``record`` were filled.
@@ -222,7 +224,7 @@ def code_details(
     hidden, later = np.zeros(net_first.shape[1], np.int32), np.zeros(net_second.shape[1], np.int32)
     bias, third_bias = np.zeros((2, hidden.size), np.int32), np.zeros((2, net_third.shape[0]), np.int32)
     block_cols = np.arange(cols) * 16 // cols
-    recording, counted, written = record.shape[0] > 0, 0, 0
+    recording, counted, written, noting = record.shape[0] > 0, 0, 0, foresees and hints.size > 0
     before = np.int64(1)
     for k in range(components):
         band = k if k < 16 else min(16 + ((k - 16) >> 3), 31)
@@ -283,6 +285,9 @@ def code_details(
                     seen[37] = logarithm((misses[r - 1, c - 1] + misses[r - 1, c + 1] + misses[r - 2, c]) >> 4)
                 if foresees:
                     foresee(seen, bias, dq, net_first, net_second, net_second_bias, hidden, later)
+                if noting:
+                    likely = odds(later, net_third, third_bias, dq, 0)
+                    hints[k, r - MARGIN, c - MARGIN] = np.uint16(hint_of(likely, logarithm(far), guess))
                 value = np.int64(q[r, c])
                 coarse_far = min(logarithm(far) >> 2, 31)
                 fine = fine_log(expected)

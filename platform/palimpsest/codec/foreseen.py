@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from palimpsest.codec.binary_coder import POSITION
+from palimpsest.codec.cells import hint_of
 from palimpsest.codec.contexts import FLAG_RATE, LARGEST_EXPONENT, MARGIN, NODES, SIGN_INPUTS, UNARY, fill_signs
 from palimpsest.codec.details import VIEWS_WITH_FORESIGHT
 from palimpsest.codec.foresight import INPUTS, OUTPUTS, SIGNS, settle
@@ -110,7 +111,7 @@ def _hear(values: Plane, heard: NDArray[np.int16], at: int) -> None:
     "int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int32[:,::1], int64[:,::1],"
     "int64[::1], int16[:,::1], int16[:,::1], int32[::1], int32[:,::1], int16[:,::1], int32[::1], int16[:,::1],"
     "int32[:,::1], int32[::1], int64[::1], uint8[::1], boolean, uint8[:,:,:,::1], int16[:,:,:,::1],"
-    "uint8[:,:,:,::1], int16[:,:,:,::1], uint8[:,:,:,:,::1], int16[:,:,:,:,::1])",
+    "uint8[:,:,:,::1], int16[:,:,:,::1], uint8[:,:,:,:,::1], int16[:,:,:,:,::1], uint16[:,:,::1])",
     cache=True, nogil=True,
 )
 def code_foreseen(
@@ -121,6 +122,7 @@ def code_foreseen(
     net_third_places: Plane, net_third_order: Plane, coder: Cells, buffer: NDArray[np.uint8],
     encoding: bool, logs: NDArray[np.uint8], sums: NDArray[np.int16], parent_logs: NDArray[np.uint8],
     parent_sums: NDArray[np.int16], sibling_logs: NDArray[np.uint8], sibling_sums: NDArray[np.int16],
+    hints: NDArray[np.uint16],
 ) -> None:
     """As :func:`palimpsest.codec.details.code_details`, with the views of a model that has foresight.
 
@@ -150,7 +152,7 @@ def code_foreseen(
     later_sums, odds = np.zeros(LATER, np.int32), np.zeros(DECISIONS, np.int32)
     bias, third_bias = np.zeros((2, UNITS), np.int32), np.zeros((2, DECISIONS), np.int32)
     block_cols = np.arange(cols) * 16 // cols
-    before = 1
+    before, noting = 1, hints.size > 0
     for k in range(components):
         band = k if k < 16 else min(16 + ((k - 16) >> 3), 31)
         q = stack[k]
@@ -256,6 +258,8 @@ def code_foreseen(
                     flank, net_beside, begun, bias[dq], net_second, net_second_bias, net_third, third_bias[dq], hidden,
                     later, later_sums, odds,
                 )
+                if noting:
+                    hints[k, r, c] = np.uint16(hint_of(int(odds[0]), far_log, guess))
                 value = int(q[y, x])
                 size = abs(value)
                 node = 0

@@ -6,11 +6,11 @@ installed is refused by name rather than decoded wrongly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from palimpsest.codec import basis_coder, quick, stream, weights
+from palimpsest.codec import basis_coder, cells, quick, stream, weights
 from palimpsest.codec.planes import MixerState
 from palimpsest.codec.spatial import LevelTransform
 from palimpsest.errors import ModelMissing, StreamCorrupt
@@ -105,7 +105,9 @@ def _known(name: str, trained_levels: tuple[int, ...] | None) -> CodecModel:
 def _first_state(name: str) -> MixerState:
     from palimpsest.codec import first_state
 
-    return first_state.unpacked(weights.load(name).mixer, weights.load(name).foresight)
+    trained = weights.load(name)
+    state = first_state.unpacked(trained.mixer, trained.foresight)
+    return replace(state, offsets=cells.unpacked(trained.cells))
 
 
 @cache

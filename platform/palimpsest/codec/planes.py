@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import contexts, logistic
+from palimpsest.codec import cells, contexts, logistic
 from palimpsest.codec.binary_coder import finished, new_decoder, new_encoder
 from palimpsest.codec.trellis import FOUR, SIXTEEN
 from palimpsest.errors import StreamCorrupt
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from palimpsest.codec.cells import Hints, Offsets, Sums
     from palimpsest.codec.foresight import Foresight
     from palimpsest.codec.trellis import Trellis
 
@@ -60,6 +61,8 @@ class MixerState:
         trellis: states of the quantiser whose samples are coded.
         foresight: the network, where something is guessed; else None.
         observer: told of samples, where something is guessed; None but in training.
+        offsets: where in their cells samples stand, see :mod:`palimpsest.codec.cells`.
+        rests: gets how far they are from their points; None but in training.
     """
 
     states: Table
@@ -74,6 +77,13 @@ class MixerState:
     trellis: Trellis = FOUR
     foresight: Foresight | None = None
     observer: Observer | None = None
+    offsets: Offsets = field(default_factory=cells.blank)
+    rests: Sums | None = None
+
+    @property
+    def takes_hints(self) -> bool:
+        """Whether it is noted what was expected of samples."""
+        return self.offsets.size > 0 or self.rests is not None
 
     @classmethod
     def for_details(cls, foreseen: Foresight | None = None, trellis: Trellis = SIXTEEN) -> MixerState:
@@ -167,6 +177,9 @@ class ChunkEncoder:
         state: the mixer's state; it learns from what is coded.
         samples: how many samples will be coded at most.
         told: what parts of this tile that were coded before tell; grows.
+
+    Attributes:
+        hints: of the last stack, where the state asks for them.
     """
 
     def __init__(self, state: MixerState, samples: int, told: list[Told] | None = None) -> None:
@@ -174,6 +187,7 @@ class ChunkEncoder:
         self._told: list[Told] = [] if told is None else told
         self._coder = new_encoder()
         self._buffer = np.zeros(samples * _BYTES_A_SAMPLE + 1024, np.uint8)
+        self.hints = cells.blank_hints()
 
     def code(
         self, planes: Stack, *, level: int = SIDE_LEVEL, orientation: int = 0, parents: Stack | None = None,
@@ -191,7 +205,7 @@ class ChunkEncoder:
         """
         where = (level, orientation)
         work = (self._state, self._coder, self._buffer, self._told)
-        _run(*work, planes, where, parents, siblings, dependent, encoding=True)
+        self.hints = _run(*work, planes, where, parents, siblings, dependent, encoding=True)
 
     def finish(self) -> bytes:
         """The chunk's bytes."""
@@ -199,13 +213,14 @@ class ChunkEncoder:
 
 
 class ChunkDecoder:
-    """Reads the stacks of one chunk in the order in which they were coded."""
+    """Reads the stacks of one chunk in the order in which they were coded; ``hints`` as in :class:`ChunkEncoder`."""
 
     def __init__(self, state: MixerState, data: bytes, told: list[Told] | None = None) -> None:
         self._state = state
         self._told: list[Told] = [] if told is None else told
         self._buffer = np.frombuffer(data, np.uint8).copy()
         self._coder = new_decoder(self._buffer)
+        self.hints = cells.blank_hints()
 
     def read(
         self, shape: tuple[int, int, int], *, level: int = SIDE_LEVEL, orientation: int = 0,
@@ -215,7 +230,7 @@ class ChunkDecoder:
         planes = np.zeros(shape, np.int32)
         where = (level, orientation)
         work = (self._state, self._coder, self._buffer, self._told)
-        _run(*work, planes, where, parents, siblings, dependent, encoding=False)
+        self.hints = _run(*work, planes, where, parents, siblings, dependent, encoding=False)
         if int(self._coder[3]) > self._buffer.size + 64:
             # An honest stream never reads far past its end; a damaged one that passed its checksum is refused here.
             raise StreamCorrupt("a chunk ends before its samples do", got=self._buffer.size)
@@ -225,11 +240,12 @@ class ChunkDecoder:
 def _run(
     state: MixerState, coder: NDArray[np.int64], buffer: NDArray[np.uint8], told: list[Told], planes: Stack,
     where: tuple[int, int], parents: Stack | None, siblings: Sequence[Stack], dependent: bool, *, encoding: bool,
-) -> None:
+) -> Hints:
     if planes.size == 0:
-        return
+        return cells.blank_hints()
     components, rows, cols = planes.shape
     level, orientation = where
+    hints = np.zeros(planes.shape, np.uint16) if state.takes_hints else cells.blank_hints()
     stack = _with_margins(planes, rows, cols)
     above = np.zeros((components, 0, 0), np.int32) if parents is None else parents
     beside = np.zeros((2, components, *stack.shape[1:]), np.int32)
@@ -241,7 +257,7 @@ def _run(
             stack, parent, beside, level, orientation, dependent, *state.parts(), coder, buffer, encoding
         )
         _put_back(stack, planes, encoding=encoding)
-        return
+        return cells.blank_hints()
     # Only now: kernels take a while to load, and tables and the quick coder do without these.
     from palimpsest.codec import details, foreseen
 
@@ -254,7 +270,7 @@ def _run(
         foreseen.code_foreseen(
             stack, parent, beside, level, orientation, *state.parts(), state.guides, state.trellis.following,
             state.trellis.sides, *foreseen.packed(state.foresight), coder, buffer, encoding, own.logs, own.sums,
-            up.logs, up.sums, np.stack([one.logs for one in both]), np.stack([one.sums for one in both]),
+            up.logs, up.sums, np.stack([one.logs for one in both]), np.stack([one.sums for one in both]), hints,
         )
         told.append(replace(own, of=planes))
     else:
@@ -265,11 +281,12 @@ def _run(
         written = details.code_details(
             stack, parent, beside, level, orientation, *state.parts(), state.guides, np.array(state.views, np.int64),
             state.trellis.following, state.trellis.sides, *state.foresight.parts(), coder, buffer, encoding, record,
-            stride,
+            stride, hints,
         )
         if state.observer is not None:
             state.observer.seen.append(record[:written])
     _put_back(stack, planes, encoding=encoding)
+    return hints
 
 
 def _put_back(stack: Stack, planes: Stack, *, encoding: bool) -> None:

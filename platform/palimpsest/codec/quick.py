@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.codec.cells import blank_hints
 from palimpsest.codec.quick_kernel import (
     AT,
     BEYOND,
@@ -98,6 +99,7 @@ class QuickEncoder:
         self._coder = np.array([0, (1 << 31) - 1, 0, 0, 0, 0, 0, 0, 0], np.int64)
         self._buffer = np.empty(samples * _BYTES_A_SAMPLE + _ROOM, np.uint8)
         self._raw = np.empty(samples * _BYTES_A_SAMPLE + _ROOM, np.uint8)
+        self.hints = blank_hints()
 
     def code(
         self, planes: Stack, *, level: int, orientation: int, parents: Stack | None = None,
@@ -142,6 +144,7 @@ class QuickDecoder:
         self._raw = np.frombuffer(data[end:], np.uint8).copy()
         start = int.from_bytes(self._buffer[:6].tobytes().ljust(6, b"\x00"), "big") << 15
         self._coder = np.array([start, (1 << 31) - 1, 15, 6, self._buffer.size, 0, 0, 0, self._raw.size], np.int64)
+        self.hints = blank_hints()
 
     def read(
         self, shape: tuple[int, int, int], *, level: int, orientation: int, parents: Stack | None = None,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import rdoq
+from palimpsest.codec import cells, rdoq
 from palimpsest.codec.cube_state import Learnt
 from palimpsest.codec.planes import SIDE_LEVEL, ChunkDecoder, ChunkEncoder
-from palimpsest.codec.quantiser import Pull, block_gains, dequantise, quantise, unit_step
+from palimpsest.codec.quantiser import Pull, block_gains, dequantise, pull_of, quantise, unit_step
 from palimpsest.codec.quick import QuickDecoder, QuickEncoder, QuickState
 from palimpsest.codec.spatial import checked
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from palimpsest.codec.cells import Hints, Offsets
     from palimpsest.codec.planes import MixerState, Told
     from palimpsest.codec.quick import Known
     from palimpsest.codec.spatial import LevelTransform
@@ -112,30 +113,40 @@ class TileCoder:
         pulls: list[Pull] = []
         chunks: list[bytes] = []
 
-        def quantised(samples: Stack, gain: float, level: int) -> tuple[Stack, Stack]:
+        def quantised(samples: Stack, gain: float, level: int) -> tuple[Stack, Callable[[Hints], Stack]]:
             step = unit_step(fraction_bits, gain)
             local = block_gains(gains, samples.shape[1:], 1 << level)
-            coded, pull = quantise(samples, step, local, self._passes, trellis)
-            pulls.append(pull)
-            return coded, dequantise(coded, step, local, pull, trellis)
+            coded, scaled = quantise(samples, step, local, self._passes, trellis)
 
-        coarse, coarse_back = quantised(coarse_planes, spread.coarse, levels)
+            def rebuilt(hints: Hints) -> Stack:
+                pull = pull_of(coded, scaled, trellis, hints, offsets)
+                pulls.append(pull)
+                _note(state, coded, scaled, hints)
+                return dequantise(coded, step, local, pull, trellis, hints, offsets)
+
+            return coded, rebuilt
+
+        offsets = _offsets(state)
+        coarse, place = quantised(coarse_planes, spread.coarse, levels)
         write = _writer(state)
         encoder = write(coarse.size)
         encoder.code(coarse, level=SIDE_LEVEL, orientation=COARSE, dependent=True)
+        coarse_back = place(encoder.hints)
         chunks.append(encoder.finish())
         back: list[Parts] = []
         parents: Sequence[Stack | None] = (None, None, None)
         for level in range(levels, 0, -1):
             coded = [quantised(details[level - 1][o], spread.details[level - 1][o], level) for o in range(3)]
             encoder = write(sum(part.size for part in details[level - 1]))
+            placed: list[Stack] = []
             for o in range(3):
                 encoder.code(
                     coded[o][0], level=level - 1, orientation=o, parents=parents[o],
                     siblings=[coded[s][0] for s in range(o)], dependent=True,
                 )
+                placed.append(coded[o][1](encoder.hints))
             chunks.append(encoder.finish())
-            back.append((coded[0][1], coded[1][1], coded[2][1]))
+            back.append((placed[0], placed[1], placed[2]))
             parents = [part[0] for part in coded]
         rebuilt = self._transform.synthesise_stack(coarse_back, back[::-1])
         assert rebuilt.shape == (components, rows, cols)
@@ -152,17 +163,19 @@ class TileCoder:
         spread = self._transform.synthesis_gains(levels)
         coarse_shape, shapes = part_shapes(plan.rows, plan.cols, levels)
         state, trellis = self._initial.copy(), self._initial.trellis
-        read = _reader(state)
-        coded = read(chunks[0]).read(
-            (plan.components, *coarse_shape), level=SIDE_LEVEL, orientation=COARSE, dependent=True
-        )
+        read, offsets = _reader(state), _offsets(state)
+        decoder = read(chunks[0])
+        coded = decoder.read((plan.components, *coarse_shape), level=SIDE_LEVEL, orientation=COARSE, dependent=True)
         step = unit_step(plan.fraction_bits, spread.coarse)
-        coarse = dequantise(coded, step, block_gains(gains, coarse_shape, 1 << levels), pulls[0], trellis)
+        coarse = dequantise(
+            coded, step, block_gains(gains, coarse_shape, 1 << levels), pulls[0], trellis, decoder.hints, offsets
+        )
         back: list[Parts] = []
         parents: list[Stack | None] = [None, None, None]
         for at, level in enumerate(range(levels, down_to_level, -1)):
             decoder = read(chunks[1 + at])
             stacks: list[Stack] = []
+            placed: list[Stack] = []
             for o in range(3):
                 stacks.append(
                     decoder.read(
@@ -170,13 +183,14 @@ class TileCoder:
                         siblings=stacks[:o], dependent=True,
                     )
                 )
-            back.append(tuple(  # type: ignore[arg-type] # three parts by construction
-                dequantise(
-                    stacks[o], unit_step(plan.fraction_bits, spread.details[level - 1][o]),
-                    block_gains(gains, shapes[level - 1][o], 1 << level), pulls[1 + 3 * at + o], trellis,
+                placed.append(
+                    dequantise(
+                        stacks[o], unit_step(plan.fraction_bits, spread.details[level - 1][o]),
+                        block_gains(gains, shapes[level - 1][o], 1 << level), pulls[1 + 3 * at + o], trellis,
+                        decoder.hints, offsets,
+                    )
                 )
-                for o in range(3)
-            ))
+            back.append((placed[0], placed[1], placed[2]))
             parents = list(stacks)
         missing = tuple(
             tuple(np.zeros((plan.components, *shape), np.int32) for shape in shapes[level])
@@ -196,6 +210,16 @@ class TileCoder:
             plane = np.full((side, side), _PROBE, np.int32)
             self._constant[level] = float(np.median(self._transform.analyse(plane, level).coarse)) / _PROBE
         return self._constant[level]
+
+
+def _offsets(state: MixerState | QuickState) -> Offsets:
+    return cells.blank() if isinstance(state, QuickState) else state.offsets
+
+
+def _note(state: MixerState | QuickState, coded: Stack, scaled: NDArray[np.float32], hints: Hints) -> None:
+    """For training: how far samples are from their points."""
+    if not isinstance(state, QuickState) and state.rests is not None and coded.size:
+        cells.gather(coded, scaled, hints, state.trellis.following, state.trellis.sides, state.rests)
 
 
 def _writer(state: MixerState | QuickState) -> Callable[[int], ChunkEncoder | QuickEncoder]:

@@ -5,7 +5,8 @@ made with it. ``level1.rows.2.taps`` is the third lifting step along rows of the
 :class:`palimpsest.codec.network.Step` for what its tensors mean. ``mixer.*`` is what the entropy coder knows before the
 first sample (:mod:`palimpsest.codec.first_state`), ``foresight.*`` its network
 (:mod:`palimpsest.codec.foresight`), ``basis.*`` what the coder of a spectral basis knows
-(:mod:`palimpsest.codec.basis_coder`). The scorecard of the training lies beside the file.
+(:mod:`palimpsest.codec.basis_coder`), ``cells.*`` where in their cells samples stand (:mod:`palimpsest.codec.cells`).
+The scorecard of the training lies beside the file.
 
 Source of the container: https://github.com/huggingface/safetensors (8 bytes of length, JSON, tensors).
 """
@@ -37,6 +38,7 @@ SUFFIX = ".safetensors"
 MIXER = "mixer."
 BASIS = "basis."
 FORESIGHT = "foresight."
+CELLS = "cells."
 KINDS = {"I16": "<i2", "U16": "<u2", "I32": "<i4"}
 LONGEST_HEADER = 1 << 20
 _NAME = re.compile(r"level([1-9])\.(rows|low_cols|high_cols)\.([0-3])\.(taps|first|second)")
@@ -53,6 +55,7 @@ class TrainedWeights:
         mixer: tensors of the entropy coder's first state; empty where it starts from nothing.
         foresight: tensors of the entropy coder's network; empty where it has none.
         basis: tensors of the spectral basis' coder; empty where it starts from nothing.
+        cells: tensors of where in their cells samples stand; empty where the encoder alone measures it.
     """
 
     name: str
@@ -61,6 +64,7 @@ class TrainedWeights:
     mixer: Tensors
     foresight: Tensors
     basis: Tensors
+    cells: Tensors
 
 
 def installed() -> tuple[str, ...]:
@@ -107,8 +111,9 @@ def parse(data: bytes, name: str) -> TrainedWeights:
     mixer = {key: tensor for key, tensor in tensors.items() if key.startswith(MIXER)}
     foreseen = {key: tensor for key, tensor in tensors.items() if key.startswith(FORESIGHT)}
     basis = {key: tensor for key, tensor in tensors.items() if key.startswith(BASIS)}
+    placed = {key: tensor for key, tensor in tensors.items() if key.startswith(CELLS)}
     for key, tensor in tensors.items():
-        if key in mixer or key in foreseen or key in basis:
+        if key in mixer or key in foreseen or key in basis or key in placed:
             continue
         match = _NAME.fullmatch(key)
         if match is None:
@@ -122,7 +127,7 @@ def parse(data: bytes, name: str) -> TrainedWeights:
             for part in ("rows", "low_cols", "high_cols")
         ]
         levels[number] = Level(*lifts)
-    return TrainedWeights(name, hashlib.sha256(data).hexdigest(), levels, mixer, foreseen, basis)
+    return TrainedWeights(name, hashlib.sha256(data).hexdigest(), levels, mixer, foreseen, basis, placed)
 
 
 def _step(parts: Tensors | None, where: str) -> Step:
