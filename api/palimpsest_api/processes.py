@@ -31,7 +31,7 @@ class CompressRequest(BaseModel):
     knowledge: str = Release
     strength: float = Field(0.5, ge=0, le=1)
     effort: int = Field(5, ge=1, le=9)
-    denoise: bool = Field(False, description="denoise before coding; recorded in the stream")
+    denoise: bool = Field(False, description="take the noise off before coding; the stream records it")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -103,10 +103,10 @@ def compress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     source = desk.artifact(request.cube)
     cube = artifacts.open_cube(desk.service, source)
     if request.denoise:
-        from palimpsest.cubes.preprocess import denoise
+        from palimpsest.restoration.repair import quieted
 
-        desk.say(2, "denoising")
-        cube = denoise(cube)
+        desk.say(2, "taking the noise off")
+        cube = quieted(cube, load_release(request.knowledge)).restored
     desk.say(5, "weighing what matters")
     settings = request.settings()
     weighs = settings.strength > 0 and settings.mode == "rate" and cube.bands.has_wavelengths

@@ -21,11 +21,12 @@ from palimpsest.restoration.defect_search import ILL, Found, search
 from palimpsest.restoration.denoiser import denoise
 from palimpsest.restoration.explain import SENTENCES
 from palimpsest.restoration.feature_guard import with_features
+from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.restorer import damage_of, restore, untouched
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
 from palimpsest.restoration.robust_factors import fit_robust, whole_view
 from palimpsest.restoration.rule_check import held_to_bounds
-from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, Axis, to_repair, unit_of
+from palimpsest.restoration.view import ACCEPTED, HIDDEN, LEFT_ALONE, Axis, to_repair, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,6 +45,7 @@ SPREAD_FACTOR = 1.4  # conformal: the 90 % quantile over struck cases of two rec
 _LARGEST = 2.0**60  # quanta that int64 sums hold safely
 
 
+@one_thread()
 def repair(
     cube: Cube, *, knowledge: KnowledgeBase | None, is_searched: bool = True, is_denoised: bool = False,
     mask: NDArray[np.bool_] | None = None, weights: str | Path | Integrator | None = None,
@@ -57,7 +59,7 @@ def repair(
         knowledge: a compiled release; None restores by statistics alone.
         is_searched: look for defects that nobody marked. Not for decoded streams: what a coder smoothed must not pass
             for a defect.
-        is_denoised: take the noise off measured voxels too; opaque and noisy bands included, as nothing is inferred.
+        is_denoised: take the noise off measured voxels too; opaque and noisy bands included, unless they are inferred.
         mask: True = usable, ``(band, row, col)``, beside the cube's own.
         weights: the integrator, or where its weights are; the packaged ones when left out.
         parts_left_out: parts of the integrator to do without.
@@ -75,9 +77,10 @@ def repair(
     if not is_denoised:
         found = found.marked(only_noisy=True)
     reasons = damage_of(found.cube, mask)
-    measured = np.isin(reasons, (*ACCEPTED, *LEFT_ALONE))
+    kept = (*ACCEPTED, *HIDDEN) if infer_opaque else (*ACCEPTED, *LEFT_ALONE)
+    measured = np.isin(reasons, kept)  # what is inferred is not denoised as well
     level = _without_stripes(found, measured)
-    quiet = _without_noise(found, level, reasons, measured) if is_denoised else None
+    quiet = _without_noise(found, level, reasons, measured, kept) if is_denoised else None
     prepared = level if quiet is None or quiet.tells(reasons) else quiet.data
     result = restore(
         found.cube if prepared is found.cube.data else replace(found.cube, data=prepared), knowledge=knowledge,
@@ -90,6 +93,7 @@ def repair(
     )
 
 
+@one_thread()
 def quieted(cube: Cube, knowledge: KnowledgeBase | None) -> Restoration:
     """The cube with the noise taken off its measured voxels and nothing else done: what may be coded instead of noise.
 
@@ -143,11 +147,12 @@ def _without_stripes(found: Found, measured: NDArray[np.bool_]) -> NDArray[np.ge
 
 
 def _without_noise(
-    found: Found, level: NDArray[np.generic], reasons: NDArray[np.uint8], measured: NDArray[np.bool_]
+    found: Found, level: NDArray[np.generic], reasons: NDArray[np.uint8], measured: NDArray[np.bool_],
+    kept: tuple[Reason, ...] = (*ACCEPTED, *LEFT_ALONE),
 ) -> _Quiet | None:
     cube = found.cube
     axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
-    view = whole_view(replace(cube, data=level), reasons, axis, unit, (*ACCEPTED, *LEFT_ALONE))
+    view = whole_view(replace(cube, data=level), reasons, axis, unit, kept)
     fitted = found.fitted or fit_robust(view.values, view.usable, *cube.shape[1:])
     if fitted is None:
         return None

@@ -7,7 +7,6 @@ was measured would be a claim that nothing supports.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from palimpsest.restoration.correlation_decoder import expand, mixture
 from palimpsest.restoration.explain import Ledger
 from palimpsest.restoration.grid import Grid
 from palimpsest.restoration.integrator import Integrator, check_parts, load
+from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.sources import GROUP, SOURCES, propose
@@ -28,7 +28,7 @@ from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, to_repair, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -149,19 +149,6 @@ def _shared(
     share = share / (1.0 + share)
     mixed = np.where(is_nested, np.minimum(rest, np.where(heard, others, rest)), rest / (1.0 + odds))
     return share, np.where(heard, mixed, rest)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Networks on one thread: the order of sums, and so every bit of the result, is the same on a busy machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def untouched(cube: Cube, reasons: NDArray[np.uint8], *, is_decoded: bool) -> Restoration:
