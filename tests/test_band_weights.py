@@ -85,7 +85,7 @@ def test_errors_under_a_metric_avoid_what_costs() -> None:
     statistics = spectral.gather([values.T], BANDS)
 
     def errors(weights: np.ndarray, step: float) -> tuple[float, float]:
-        level = spectral.fit(statistics, weights, step, keep_all=True)
+        level = spectral.fit(statistics, weights, step, least=0.0)
         unit = 1 << level.fraction_bits
         coarse = np.rint(level.analyse(values) / unit).astype(np.int32) * unit
         off = level.synthesise(coarse) - values
@@ -101,6 +101,6 @@ def test_a_metric_that_is_diagonal_is_weights_by_band() -> None:
     values = ground()
     statistics = spectral.gather([values.T], BANDS)
     weights = np.sqrt(np.linspace(0.5, 1.5, BANDS))
-    levels = [spectral.fit(statistics, w, 2.0, keep_all=True) for w in (weights, np.diag(weights**2))]
+    levels = [spectral.fit(statistics, w, 2.0, least=0.0) for w in (weights, np.diag(weights**2))]
     planes = [np.abs(level.analyse(values)).astype(float) for level in levels]
     assert np.allclose(planes[0], planes[1], rtol=0.02, atol=64)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import header, spectral
+from palimpsest.codec import header
 from palimpsest.codec.layers import Exactness
 from palimpsest.codec.rate_target import step_near
 from palimpsest.cubes.window import Window
@@ -85,7 +85,7 @@ def _patches(encoder: CubeEncoder) -> list[Window]:
 
 def _size(encoder: CubeEncoder, patches: list[Window], step: float, exact: Exactness) -> float:
     """Bytes of the whole stream, from those of the patches."""
-    level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
+    level = encoder.level_at(step)
     coded = tuple(encoder.each(lambda window: encoder.exact_tile(window, level, exact), patches))
     own = sum(header.tile_bytes(tile) for tile in coded)
     pixels = sum(window.rows * window.cols for window in patches)

@@ -8,12 +8,13 @@ step it should be is asked elsewhere: :mod:`~palimpsest.codec.rate_target`, :mod
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from palimpsest.codec import cube_state, header, layers, rdoq, spectral, worst
+from palimpsest.codec import components, cube_state, header, layers, rdoq, spectral, worst
 from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EXACT_MODES
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
@@ -53,6 +54,7 @@ SLOWEST_QUICK = 2  # from this effort on samples go through the mixing coder
 T = TypeVar("T")
 K = TypeVar("K")
 SHORT_REAL = 1 << 12  # steps in the largest value, up to which planes are computed in 32 bits
+NEAR_STEPS = 0.1  # logarithm, within which the same components are worth sending
 STRIP = 32  # rows that are held as 64-bit numbers at a time
 
 
@@ -77,14 +79,16 @@ class CubeEncoder:
         self.side = settings.tile or tile_side(rows, cols, bands, _aimed(settings), quick=is_quick(settings))
         self.windows = list(tiles(rows, cols, self.side))
         self.model = quick_model() if is_quick(settings) else load_model(settings.model, settings.trained_levels)
-        levels = level_count(min(rows, self.side), min(cols, self.side))
-        self.coder = TileCoder(self.model.transform, self.model.state, levels, passes=_passes(settings.effort))
+        self.levels = level_count(min(rows, self.side), min(cols, self.side))
+        self.coder = TileCoder(self.model.transform, self.model.state, self.levels, passes=_passes(settings.effort))
         self.opening = b""  # the section that tells where all tiles start, where that is not the shipped state
         self.bounds = asked_bounds(settings, bands)
         lattice = None if settings.mode == "rate" else lattice_of(cube, list(self._strips()))
         self.sampling = sampling_of(cube, largest_of(cube, self._strips()), self.bounds, lattice)
         self.statistics = spectral.gather(self._spectra(), bands, self.workers)
         self.weights = BandWeights.of(self.importance, self.statistics, map(self.samples, looked_at(rows, cols)))
+        self._chosen: tuple[float, NDArray[np.bool_]] | None = None
+        self.is_settled = False
         if self.bounds.any() and np.ptp(self.sampling.widths(self.bounds)) > 0:
             self.weights = BandWeights.by_size(self.sampling.widths(self.bounds).astype(np.float64))
 
@@ -158,6 +162,29 @@ class CubeEncoder:
             return None
         return ~(is_hollow(reasons) if self.settings.mode == "rate" else is_void(reasons))
 
+    def level_at(self, step: float) -> spectral.SpectralLevel:
+        """The spectral level for a quantiser step, with the components that are worth their bits about there."""
+        weighed = self.weights.at(step)
+        if self._chosen is None or not (self.is_settled or abs(math.log(step / self._chosen[0])) < NEAR_STEPS):
+            level = spectral.fit(self.statistics, *weighed, least=components.LEAST)
+            _, rows, cols = self.cube.shape
+            looked = (self._planes_and_gains(window, level) for window in components.looked_at(rows, cols, self.side))
+            self._chosen = step, components.worth_sending(
+                level, level.variances(self.statistics.covariance), looked, self.model.transform, self.levels,
+                rows * cols,
+            )
+        return spectral.fit(self.statistics, *weighed, chosen=self._chosen[1])
+
+    def choose_anew(self) -> None:
+        """Ask again which components are worth sending, wherever the step goes."""
+        self._chosen, self.is_settled = None, False
+
+    def settle_on(self, step: float) -> None:
+        """Send what is worth it at this step, at any step: the last tries for a rate must not jump."""
+        self.choose_anew()
+        self.level_at(step)
+        self.is_settled = True
+
     def encode(self, step: float, *, exact: layers.Exactness | None = None) -> Encoding:
         """Encode everything at one quantiser step.
 
@@ -165,12 +192,12 @@ class CubeEncoder:
             step: in weighted integer units.
             exact: add the exact layer; None in rate mode.
         """
-        level = spectral.fit(self.statistics, *self.weights.at(step))
+        level = self.level_at(step)
         return self.packed(level, tuple(self.each(lambda window: self._tile(window, level, exact), self.windows)))
 
     def sized(self, step: float) -> Encoding:
         """As :meth:`encode`, of the same size, but without asking what the decoder would give."""
-        level = spectral.fit(self.statistics, *self.weights.at(step))
+        level = self.level_at(step)
         return self.packed(level, tuple(self.each(lambda window: self.coded(window, level)[0], self.windows)))
 
     def each(self, work: Callable[[K], T], tiles_or_windows: list[K]) -> Iterator[T]:
@@ -216,11 +243,16 @@ class CubeEncoder:
         self, window: Window, level: spectral.SpectralLevel, learnt: list[Learnt] | None = None
     ) -> tuple[EncodedTile, NDArray[np.int32]]:
         """A tile's spatial levels and the planes that the decoder will rebuild; ``learnt`` gets what it taught."""
-        planes, empty = self.planes(window, level)
-        gains = None if self.importance is None else gain_steps(self.importance, window)
-        code, rebuilt = self.coder.encode(smooth_over(planes, empty), level.fraction_bits, gains, learnt)
+        planes, gains = self._planes_and_gains(window, level)
+        code, rebuilt = self.coder.encode(planes, level.fraction_bits, gains, learnt)
         mask = header.pack_mask(voxel_reasons(self.cube, window))
         return EncodedTile(window, code, mask, gains, UNKNOWN), rebuilt
+
+    def _planes_and_gains(
+        self, window: Window, level: spectral.SpectralLevel
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint8] | None]:
+        planes, empty = self.planes(window, level)
+        return smooth_over(planes, empty), None if self.importance is None else gain_steps(self.importance, window)
 
     def planes(self, window: Window, level: spectral.SpectralLevel) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Component planes of a tile, and which of its pixels say nothing at all."""

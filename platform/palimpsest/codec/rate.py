@@ -63,11 +63,21 @@ def search(
     Raises:
         PromiseBroken: even the coarsest encoding is larger than the target by more than 3 %.
     """
+    best = nearest(sized, start, bpppc, voxels, tolerance)
+    check(8 * best.size / voxels / bpppc, bpppc, tolerance, where)
+    return best
+
+
+def nearest(
+    sized: Callable[[float], Estimate], start: float, bpppc: float, voxels: int, tolerance: float,
+    most: int = MOST_ENCODINGS,
+) -> Estimate:
+    """As :func:`search`, whatever comes nearest in so many tries."""
     target = math.log(bpppc)
     step, best, best_off = start, None, math.inf
     below: tuple[float, float] | None = None  # (log step, log rate) of the dearest encoding that is too cheap
     above: tuple[float, float] | None = None
-    for _ in range(MOST_ENCODINGS):
+    for _ in range(most):
         found = sized(step)
         at, rate = math.log(step), math.log(8 * found.size / voxels)
         if abs(rate - target) < abs(best_off):
@@ -82,7 +92,6 @@ def search(
         if not 1e-6 < step < 2.0**38:
             break
     assert best is not None
-    check(math.exp(best_off), bpppc, tolerance, where)
     return best
 
 

@@ -32,6 +32,8 @@ ACCEPTED = 0.018  # how far a whole cube's rate may be off before it is coded on
 FEWEST_PUPILS = 5  # tiles, from which on it is told what they have in common
 LESSONS_WORTH = 0.987  # what a sample's bytes become once its tiles start from what they have learnt
 SMALLEST_SHARE = 200  # of a stream, that telling it may take: one part in so many
+NEARLY = 0.05  # how near a rate is when it is settled which components are sent, or after so many tries:
+FIRST_TRIES = 5
 FULL_ENCODINGS = 3  # of the whole cube, at most, where the sample was off
 
 
@@ -42,6 +44,7 @@ def at_rate(encoder: CubeEncoder, bpppc: float, tolerance: float = rate.TOLERANC
         PromiseBroken: head and spectral level alone are larger than the rate allows.
     """
     voxels = encoder.cube.shape.voxels
+    encoder.choose_anew()
     if not _samples_tiles(encoder):
         _teach(encoder, bpppc)
         return encoder.encode(_searched(encoder, _first_step(encoder, bpppc), bpppc, tolerance))
@@ -68,7 +71,7 @@ def _teach(encoder: CubeEncoder, bpppc: float) -> None:
     """Let the tiles of a cube of some start from what half of them learn at a likely step."""
     if len(encoder.windows) < FEWEST_PUPILS:
         return
-    level = spectral.fit(encoder.statistics, *encoder.weights.at(_first_step(encoder, bpppc) * LIKELY))
+    level = encoder.level_at(_first_step(encoder, bpppc) * LIKELY)
     lessons: list[Learnt] = []
     for _, learnt in encoder.each(lambda window: _taught(encoder, window, level), encoder.windows[::2]):
         lessons += learnt
@@ -85,7 +88,17 @@ def _taught(
 def _searched(encoder: CubeEncoder, start: float, bpppc: float, tolerance: float) -> float:
     """The step by coding all of a cube again and again."""
     voxels, name = encoder.cube.shape.voxels, encoder.cube.name
-    return rate.search(lambda step: _whole(encoder, step), start, bpppc, voxels, tolerance, name).step
+
+    def whole(step: float) -> rate.Estimate:
+        return _whole(encoder, step)
+
+    if not encoder.is_settled:
+        near = rate.nearest(whole, start, bpppc, voxels, max(tolerance, NEARLY), FIRST_TRIES)
+        if abs(math.log(8 * near.size / voxels / bpppc)) < tolerance:
+            return near.step
+        encoder.settle_on(near.step)
+        start = near.step
+    return rate.search(whole, start, bpppc, voxels, tolerance, name).step
 
 
 def _whole(encoder: CubeEncoder, step: float) -> rate.Estimate:
@@ -157,7 +170,7 @@ def _by_sample(
     encoder: CubeEncoder, step: float, texture: Texture, most: int = SAMPLED_TILES
 ) -> tuple[rate.Estimate, float]:
     """The size of a stream from a sample of its tiles, and bits by texture for each real one in them."""
-    level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
+    level = encoder.level_at(step)
     count = min(most, max(8, len(encoder.windows) // 5))
     every = len(encoder.windows) // count
     # Not a multiple of the tiles in a row, or all would lie in the same columns.
@@ -177,7 +190,7 @@ def _by_sample(
 
 def _texture(encoder: CubeEncoder, step: float) -> Texture:
     """How the component planes of all tiles change from pixel to pixel."""
-    level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
+    level = encoder.level_at(step)
 
     def told(window: Window) -> NDArray[np.float32]:
         found = energies(encoder.planes(window, level)[0], level.fraction_bits)

@@ -28,7 +28,6 @@ BASIS_SHARE, LEAST_SHARE, MOST_SHARE = 1.5, 0.001, 1.0  # of bands over pixels, 
 MEAN_SHARE, LEAST_MEAN = 64, 0.8  # of a step, the least that a mean is told to; of it, times the root of the pixels
 FRACTION_BITS = 6  # of a component sample, in units of the quantiser step, where int32 allows
 LARGEST_COMPONENT = 1 << 25
-WORTH = 1.5  # of the distortion, the variance from which a component under a metric is sent
 _SMALLEST_COST = 1e-9
 _ENTRY_BITS = 25  # of a basis number
 _GUARD_BITS = 12
@@ -194,7 +193,8 @@ class SpectralLevel:
 
 
 def fit(
-    statistics: Statistics, weights: NDArray[np.float64], step: float, *, keep_all: bool = False
+    statistics: Statistics, weights: NDArray[np.float64], step: float, *, least: float = 1.0,
+    chosen: NDArray[np.bool_] | None = None,
 ) -> SpectralLevel:
     """The spectral level for a quantiser step.
 
@@ -206,31 +206,33 @@ def fit(
         weights: what an error in a band weighs, ``(band,)``, mean square 1; or a metric, what errors along the spectrum
             cost together, ``(band, band)``, symmetric, mean of the diagonal 1.
         step: quantiser step in weighted units.
-        keep_all: keep every component, however weak.
+        least: of the distortion, the variance from which a component is kept; 0 keeps all.
+        chosen: which components to keep, by falling variance, ``(component,)``; ``least`` then plays no part.
     """
     bands = len(weights)
     by_band = weights if weights.ndim == 1 else np.sqrt(np.maximum(np.diag(weights), 0))
     fixed_weights = np.clip(np.rint(by_band * WEIGHT_UNIT), 1, 1 << 15).astype(np.int64)
     scale = fixed_weights / WEIGHT_UNIT
     if weights.ndim == 1:
-        worth, reach = 1.0, float(scale.max())
+        reach = float(scale.max())
         weighed = statistics.covariance * np.outer(scale, scale)
     else:
         costs, along = np.linalg.eigh(weights)
         costs = np.sqrt(np.maximum(costs, _SMALLEST_COST))
         root, back = (along * costs) @ along.T, (along / costs) @ along.T
-        worth, reach = WORTH, float(costs[-1])
+        reach = float(costs[-1])
         weighed = root @ statistics.covariance @ root
     values, vectors = np.linalg.eigh(weighed)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     distortion = step * step / 12
-    kept = bands if keep_all else int((values > worth * distortion).sum())
-    kept = min(max(kept, 1), bands)
+    kept = np.flatnonzero(values > least * distortion if chosen is None else chosen)
+    if least == 0 or not kept.size:
+        kept = np.arange(bands if least == 0 else 1)
     # A bit more for every number of the basis earns as much as one more for every sample.
     share = min(max(BASIS_SHARE * bands / max(statistics.count, 1), LEAST_SHARE), MOST_SHARE)
-    wanted = np.sqrt(12 * share * distortion / (bands * np.maximum(values[:kept], distortion)))
+    wanted = np.sqrt(12 * share * distortion / (bands * np.maximum(values[kept], distortion)))
     # In weighted bands a plain basis is orthonormal; one under a metric is not, and its entries may be larger than 1.
-    exact = vectors[:, :kept] if weights.ndim == 1 else scale[:, None] * (back @ vectors[:, :kept])
+    exact = vectors[:, kept] if weights.ndim == 1 else scale[:, None] * (back @ vectors[:, kept])
     room = _ENTRY_BITS - np.ceil(np.log2(np.maximum(np.abs(exact).max(axis=0), 1.0)))
     shifts = np.clip(np.rint(-np.log2(wanted)), 2, np.minimum(24, room)).astype(np.int64)
     basis = np.rint(exact * np.exp2(shifts.astype(np.float64))).astype(np.int64)
