@@ -67,14 +67,14 @@ def test_gains_of_blocks_scale_offsets_too():
 def test_what_some_planes_teach_brings_others_nearer_to_the_truth():
     sums = np.zeros((cells.ROWS, cells.HINTS, 2))
     start = replace(trained_state(), offsets=cells.blank())
-    for seed in range(6):
-        TileCoder(LevelTransform(), replace(start, rests=sums), 3).encode(planes_of(seed), BITS, None)
-    assert sums[:, :, 1].sum() == 6 * 3 * 48 * 48
+    for seed in range(12):
+        TileCoder(LevelTransform(), replace(start, rests=sums), 3).encode(planes_of(seed, 64), BITS, None)
+    assert sums[:, :, 1].sum() == 12 * 3 * 64 * 64
     errors = []
     for table in (cells.blank(), cells.learnt(sums)):
         square = 0.0
         for seed in range(20, 24):
-            planes = planes_of(seed)
+            planes = planes_of(seed, 64)
             _, rebuilt = TileCoder(LevelTransform(), replace(start, offsets=table), 3).encode(planes, BITS, None)
             square += float(((rebuilt - planes).astype(np.float64) ** 2).sum())
         errors.append(square)

@@ -143,11 +143,13 @@ def test_a_first_state_survives_its_packing_and_decodes():
 @pytest.mark.slow
 def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    from palimpsest_pipelines import foresight_training, scorecard, train_codec, training_data
+    from palimpsest_pipelines import basis_training, foresight_training, scorecard, train_codec, training_data
     from palimpsest_pipelines.foresight_training import ForesightTraining
 
     monkeypatch.setattr(training_data, "MADE", (("mixed", "vnir"),))
     monkeypatch.setattr(training_data, "IMAGES", ())
+    monkeypatch.setattr(basis_training, "KINDS", ("mixed",))
+    monkeypatch.setattr(basis_training, "SENSORS", ("vnir",))
     monkeypatch.setattr(foresight_training, "SCENE_STEPS_DB", (44.0,))
     monkeypatch.setattr(scorecard, "LEARNING_DB", (44.0,))
     monkeypatch.setattr(scorecard, "PLACING_DB", (44.0,))

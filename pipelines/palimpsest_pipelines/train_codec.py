@@ -22,7 +22,7 @@ import torch
 
 from palimpsest.codec import cells, first_state, foresight, weights
 from palimpsest.codec.spatial import Gains, LevelTransform
-from palimpsest_pipelines import foresight_training, scorecard
+from palimpsest_pipelines import basis_training, foresight_training, scorecard
 from palimpsest_pipelines.foresight_training import ForesightTraining
 from palimpsest_pipelines.level_networks import LevelNetwork, to_integers
 from palimpsest_pipelines.rate_model import BIT_IN_SQUARED_STEPS, RateModel, cost
@@ -86,12 +86,13 @@ def train(settings: CodecTraining, scenes: Path | None, out: Path, note: Callabl
     torch.manual_seed(settings.seed)
     found = teachers(scenes, settings.without, seed=settings.seed)
     note(f"learning from {', '.join(one.name for one in found)}")
+    basis = basis_training.learn(scenes, settings.without, settings.seed, note)
     if settings.levels_of:
-        card = finish(settings, found, _levels_of(settings.levels_of), {}, out, note)
+        card = finish(settings, found, basis | _levels_of(settings.levels_of), {}, out, note)
     else:
         trainer = _Trainer(settings, found, note)
         trainer.run()
-        card = finish(settings, found, dict(to_integers(trainer.levels)), trainer.losses, out, note)
+        card = finish(settings, found, basis | dict(to_integers(trainer.levels)), trainer.losses, out, note)
     note(f"{(time.monotonic() - began) / 60:.1f} minutes")
     return card
 

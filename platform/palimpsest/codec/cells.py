@@ -1,10 +1,10 @@
 """Where in its cell a sample stands: offsets by what was expected of it, learnt from training scenes.
 
 A quantised sample says in which cell the real one lay, not where. What the coder expected of it says more: a zero where
-the signed guess was large is probably a small sample of the guess's sign, a one that nobody expected is probably small.
-The coder notes for every sample a hint (the network's odds that it is not zero, the size and the sign of the guess),
-which the decoder has as well, and a table of the model says for each hint where the sample is put. What is left is
-measured by the encoder and sent (:class:`palimpsest.codec.quantiser.Pull`).
+the signed guess was sure is probably a small sample of the guess's sign, a one that nobody expected is probably small.
+The coder notes for every sample a hint (the network's odds that it is not zero, those that the guess's sign is right,
+and that sign), which the decoder has as well; a table of the model says for each hint where the sample is put. What is
+left is measured by the encoder and sent (:class:`palimpsest.codec.quantiser.Pull`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Tensors = dict[str, NDArray[np.generic]]
 
 ROWS = 12  # (zero, one, larger) x quantiser x whether the guess is of the other sign
-HINTS = 256  # sixteen half units of the odds' logarithm x sixteen quarter octaves of the guess
+HINTS = 256  # odds that it is not zero, halves of their logarithm, x odds that the guess has its sign, eighths
 FARTHEST = 255  # offset in 1/256 of the step of both quantisers' union
 FEWEST = 100  # samples that a hint is believed to have seen elsewhere, at no offset
 PREFIX = "cells."
@@ -65,16 +65,17 @@ def unpacked(tensors: Tensors) -> Offsets:
 
 
 @numba.njit("int64(int64, int64, int64)", cache=True, nogil=True)
-def hint_of(odds: int, far: int, guess: int) -> int:
+def hint_of(odds: int, leaning: int, guess: int) -> int:
     """What is noted of a sample.
 
     Args:
         odds: logarithm of the odds that it is not zero, in 1/256.
-        far: logarithm of one and the guess's size in quarters of a sample, in 1/16 octave.
-        guess: its sign counts.
+        leaning: logarithm of the odds that a one would have the guess's sign, in 1/256.
+        guess: its sign counts; 0 is none.
     """
     likely = min(max(odds + 1024, 0), 2047) >> 7
-    return (likely << 5) | (min(far >> 2, 15) << 1) | (1 if guess < 0 else 0)
+    sure = 0 if guess == 0 else min(max(leaning + 64, 0), 511) >> 5
+    return (likely << 5) | (sure << 1) | (1 if guess < 0 else 0)
 
 
 @numba.njit("int64(int64, int64, int64)", cache=True, nogil=True)

@@ -287,7 +287,8 @@ def code_details(
                     foresee(seen, bias, dq, net_first, net_second, net_second_bias, hidden, later)
                 if noting:
                     likely = odds(later, net_third, third_bias, dq, 0)
-                    hints[k, r - MARGIN, c - MARGIN] = np.uint16(hint_of(likely, logarithm(far), guess))
+                    sure = odds(later, net_third, third_bias, dq, SIGNS)
+                    hints[k, r - MARGIN, c - MARGIN] = np.uint16(hint_of(likely, sure, guess))
                 value = np.int64(q[r, c])
                 coarse_far = min(logarithm(far) >> 2, 31)
                 fine = fine_log(expected)

@@ -259,7 +259,7 @@ def code_foreseen(
                     later, later_sums, odds,
                 )
                 if noting:
-                    hints[k, r, c] = np.uint16(hint_of(int(odds[0]), far_log, guess))
+                    hints[k, r, c] = np.uint16(hint_of(int(odds[0]), int(odds[SIGNS]), guess))
                 value = int(q[y, x])
                 size = abs(value)
                 node = 0
