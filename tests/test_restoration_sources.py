@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import torch
 from restoration_cubes import GRID, cube_of, error_db, knowledge, mixtures, with_gap
+from scipy.interpolate import PchipInterpolator
 
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.restoration import restore
 from palimpsest.restoration.context import RUN_FEATURES, SOURCE_FEATURES
 from palimpsest.restoration.illumination import shapes
 from palimpsest.restoration.integrator import Integrator
+from palimpsest.restoration.interpolation import linear, pchip
 from palimpsest.restoration.kriging import carry
 from palimpsest.restoration.semantic_mapper import dark_signal, library_for, read_scene
 from palimpsest.restoration.sources import KNOWLEDGE, KRIGING, LIT, SOURCES
 from palimpsest.restoration.study import study
-from palimpsest.restoration.view import Axis
+from palimpsest.restoration.view import Axis, View
 from palimpsest_pipelines.restoration_batches import merged
 from palimpsest_pipelines.restoration_examples import made_examples
 
@@ -130,3 +132,25 @@ def test_scenes_learnt_from_together_stay_strangers():
         alone = torch.cat([network(context).log_error for context in contexts])
         together = network(merged(contexts)).log_error
     assert torch.allclose(alone, together, atol=1e-4)
+
+
+@pytest.mark.parametrize("bands", [2, 3, 9, 60])
+def test_lines_and_cubics_are_the_known_ones_under_any_mask(bands):
+    rng = np.random.default_rng(bands)
+    x = np.cumsum(rng.uniform(4, 15, bands))
+    usable = rng.random((80, bands)) < rng.random((80, 1))
+    usable[0], usable[1] = False, True
+    values = rng.normal(size=(80, bands)).cumsum(1).astype(np.float32)
+    values[rng.random(values.shape) < 0.1] = 0.0  # plateaus
+    values[~usable] = 0.0
+    view = View(Axis(np.arange(bands), x, x, None), np.arange(80), values, usable, 1.0)
+    straight, curved = linear(view), pchip(view)
+    for answer in (straight, curved):
+        np.testing.assert_array_equal(answer[usable], values[usable])
+        np.testing.assert_array_equal(answer[0], 0.0)
+    for pixel in np.flatnonzero(usable.sum(1) >= 2):
+        seen = usable[pixel]
+        inside = np.clip(x, x[seen][0], x[seen][-1])
+        known = values[pixel, seen].astype(float)
+        np.testing.assert_allclose(straight[pixel], np.interp(inside, x[seen], known), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(curved[pixel], PchipInterpolator(x[seen], known)(inside), rtol=1e-6, atol=1e-7)

@@ -10,6 +10,7 @@ process of its own. 'held_out': materials that no training saw, added as Turtle
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 PARTS = ("coded", "cost", "held_out")
 RATES = (0.25, 0.5, 1.0)
+WAYS = ("told", "blind")
 SIZES = ((145, 145, 200), (512, 512, 224))
 MADE = (("vegetation", 771_001), ("geology", 771_002))
 MADE_SIDE = 64
@@ -48,6 +50,7 @@ from palimpsest.scenes import make_scene
 from palimpsest.knowledge.release import load
 from palimpsest.restoration.repair import repair
 rows, cols, bands = json.loads(sys.argv[1])
+told = sys.argv[2] == "told"
 made = make_scene(rows, cols, seed=5, kind="mixed", defects="mixed")
 full, knowledge = made.observed, load(None)
 reasons = None if full.reasons is None else full.reasons[:bands]
@@ -56,7 +59,8 @@ small = make_scene(16, 16, seed=5, defects="mixed").observed
 repair(small, knowledge=knowledge, is_searched=False)  # start-up is no part of it
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()
-done = repair(cube, knowledge=knowledge, mask=~made.damaged[:bands])
+mask = ~made.damaged[:bands] if told else None
+done = repair(cube, knowledge=knowledge, mask=mask, is_searched=not told, is_denoised=not told)
 seconds = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"seconds": seconds, "peak_gb": peak / 2**20, "before_gb": before / 2**20,
@@ -78,10 +82,10 @@ def run_parts(parts: tuple[str, ...], plan: Plan, note: Callable[[str], None]) -
             table[name] = value
             note(f"{name:<70} {value:8.3f}")
     if "cost" in parts:
-        for size in SIZES:
-            for name, value in cost(size).items():
-                table[f"cost {'x'.join(map(str, size))} {name}"] = value
-                note(f"cost {size} {name:<20} {value:10.2f}")
+        for size, way in itertools.product(SIZES, WAYS):
+            for name, value in cost(size, way).items():
+                table[f"cost {'x'.join(map(str, size))} {way} {name}"] = value
+                note(f"cost {size} {way:<6} {name:<20} {value:10.2f}")
     if "held_out" in parts:
         from palimpsest_pipelines.restoration_held_out import measured
 
@@ -89,10 +93,15 @@ def run_parts(parts: tuple[str, ...], plan: Plan, note: Callable[[str], None]) -
     return table
 
 
-def cost(size: tuple[int, int, int]) -> dict[str, float]:
-    """Seconds and gigabytes of restoring a made scene ``(rows, cols, bands)`` with mixed defects, mask known."""
+def cost(size: tuple[int, int, int], way: str = WAYS[0]) -> dict[str, float]:
+    """Seconds and gigabytes of restoring a made scene ``(rows, cols, bands)`` with mixed defects.
+
+    Args:
+        size: of the scene.
+        way: 'told', the mask known, or 'blind', searched and the noise taken off.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", _RUN, json.dumps(size)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", _RUN, json.dumps(size), way], check=True, capture_output=True, text=True
     )
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {name: float(value) for name, value in told.items()}

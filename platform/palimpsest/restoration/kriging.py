@@ -9,6 +9,7 @@ Source: simple kriging with an exponential covariance (Matheron 1963, Economic G
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,11 +37,19 @@ def carry(
         range_nm: of the exponential covariance.
     """
     out = np.zeros(values.shape, np.float32)
-    seen, wanted = np.flatnonzero(~gap), np.flatnonzero(gap)
-    if not seen.size or not wanted.size:
+    if not gap.any() or gap.all():
         return out
     x = axis.along if axis.centre_nm is not None else axis.along * _ASSUMED_STEP_NM
-    among = np.exp(-np.abs(x[seen, None] - x[seen]) / range_nm) + _NUGGET * np.eye(seen.size)
-    across = np.exp(-np.abs(x[seen, None] - x[wanted]) / range_nm)
-    out[:, wanted] = values[:, seen].astype(np.float64) @ np.linalg.solve(among, across)
+    out[:, gap] = values[:, ~gap].astype(np.float64) @ _weights(x.astype(np.float64).tobytes(), gap.tobytes(), range_nm)
     return out
+
+
+@lru_cache(maxsize=64)
+def _weights(places: bytes, gaps: bytes, range_nm: float) -> NDArray[np.float64]:
+    """Weights of the observed bands in those of the gap, ``(observed, gap)``: a scene's windows ask alike."""
+    x, gap = np.frombuffer(places), np.frombuffer(gaps, np.bool_)
+    seen, wanted = x[~gap], x[gap]
+    among = np.exp(-np.abs(seen[:, None] - seen) / range_nm) + _NUGGET * np.eye(seen.size)
+    found = np.linalg.solve(among, np.exp(-np.abs(seen[:, None] - wanted) / range_nm))
+    found.flags.writeable = False
+    return np.asarray(found)
