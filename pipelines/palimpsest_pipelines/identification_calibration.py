@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes.noise import noise_sigma
+from palimpsest.knowledge.contents import packaged
+from palimpsest.knowledge.facts import Facts
 from palimpsest.knowledge.identify import identify, relative_noise
 from palimpsest.knowledge.mixtures import compose
 from palimpsest.knowledge.probability import (
@@ -20,6 +22,7 @@ from palimpsest.knowledge.probability import (
     reliability,
     sure,
 )
+from palimpsest_pipelines.alignment_calibration import SEEDS, learnt, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +110,9 @@ def learn(knowledge: KnowledgeBase, note: Callable[[str], None], scenes: tuple[t
         tuple(fitted(rows, level) for level in right),
         fitted(np.concatenate([one.name for one in found]), np.concatenate([one.holds for one in found])),
         float(np.quantile(np.concatenate([one.misfit for one in found]), 0.99)),
-        "made scenes " + ", ".join(f"{kind}/{sensor}/{seed}" for kind, sensor, seed in scenes) + f", {side} x {side}",
+        "made scenes " + ", ".join(f"{kind}/{sensor}/{seed}" for kind, sensor, seed in scenes) + f", {side} x {side}"
+        + f"; mappings: every material measured anew, seeds {', '.join(map(str, SEEDS))}",
+        learnt(pairs(knowledge, Facts(packaged().triples()))),
     )
 
 

@@ -65,7 +65,7 @@ def _configure_codec(codec: argparse.ArgumentParser) -> None:
 def _configure_identification(identification: argparse.ArgumentParser) -> None:
     identification.add_argument("--scenes", type=Path, nargs="+", default=[], help="folders of ENVI cubes, or cubes")
     identification.add_argument(
-        "--calibration", action="store_true", help="only how probabilities and 'unknown' bear out on made scenes"
+        "--calibration", action="store_true", help="only how probabilities, 'unknown' and mappings bear out"
     )
     identification.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
     identification.add_argument("--made", action="store_true", help="also made scenes")
@@ -101,11 +101,16 @@ def run(options: argparse.Namespace) -> int:
         )
         table: dict[str, object] = dict(benchmark_codec.run(plan, note))
     elif options.subject == "identification" and options.calibration:
+        from palimpsest.knowledge.contents import packaged
+        from palimpsest.knowledge.facts import Facts
         from palimpsest.knowledge.probability import Calibration
         from palimpsest.knowledge.release import load
+        from palimpsest_pipelines.alignment_calibration import judged, pairs
         from palimpsest_pipelines.identification_calibration import judge
 
-        table = judge(Calibration.packaged(), load("packaged")).to_dict()
+        release = load("packaged")
+        table = judged(pairs(release, Facts(packaged().triples()))).to_dict()
+        table |= judge(Calibration.packaged(), release).to_dict()
     elif options.subject == "identification":
         from palimpsest_pipelines import benchmark_identification
 

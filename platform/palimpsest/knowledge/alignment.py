@@ -2,9 +2,10 @@
 
 Names are compared as words without order, form or number. Spectra are compared after their broad shape is taken off
 (divided by a running mean of 300 nm), so that brightness and slope do not count. Features are those that the release
-calls diagnostic, fitted to the foreign spectrum as identification does. What speaks for a pair is joined into a
-confidence, and what is proposed goes into a table (SSSOM columns) for a person to accept, line by line; only accepted
-lines become SKOS mappings.
+calls diagnostic, fitted to the foreign spectrum as identification does. What speaks for a pair, and for its rivals, is
+joined into a confidence that says how often such pairs are right (:mod:`~palimpsest.knowledge.pair_evidence`). What is
+proposed goes into a table (SSSOM columns) for a person to accept, line by line; only accepted lines become SKOS
+mappings.
 
 Source of the table's columns: Matentzoglu et al. 2022, SSSOM, Database 2022, baac035.
 """
@@ -14,18 +15,20 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
 
 from palimpsest.errors import KnowledgeError
+from palimpsest.knowledge.pair_evidence import pair_evidence
+from palimpsest.knowledge.probability import Calibration, sure
 from palimpsest.knowledge.spectra_store import GRID_NM, on_grid
 from palimpsest.spectra import fit_feature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
 
 EXACT, CLOSE = 0.9, 0.6  # confidence from which a mapping is proposed as skos:exactMatch, as skos:closeMatch
 CANDIDATES = 3  # lines in the table for each foreign concept
+COMPARED = 8  # candidates that are weighed against each other
 STEP_NM, BROAD_NM = 5.0, 300.0
+_WORTH_A_LOOK = 0.2
+_SAME_WORDS = 0.95  # likeness of names that differ in order, number or case of words alone
 FEWEST_SAMPLES = 30
 COLUMNS = (
     "subject_id", "subject_label", "predicate_id", "object_id", "object_label", "confidence", "mapping_justification",
@@ -68,7 +74,7 @@ class Mapping:
         iri: of this release's material or group.
         label: its name.
         label_score, spectrum_score, feature_score: by what.
-        confidence: joined, 0 to 1.
+        confidence: how often pairs with such evidence are right, 0 to 1.
     """
 
     foreign: Foreign
@@ -83,6 +89,17 @@ class Mapping:
     def predicate(self) -> str:
         """The SKOS mapping that the confidence stands for; '' below any."""
         return "skos:exactMatch" if self.confidence >= EXACT else "skos:closeMatch" if self.confidence >= CLOSE else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    text: str  # letters and digits, singular
+    words: frozenset[str]
+
+    @classmethod
+    def of(cls, label: str) -> _Name:
+        parts = (one.removesuffix("s") for one in re.findall(r"[a-z0-9]+", label.lower()))
+        return cls(" ".join(parts), _words(label))
 
 
 def named_concepts(content: bytes, name: str) -> list[Foreign]:
@@ -136,14 +153,26 @@ def align(
         facts: its graph, for the names of groups.
         candidates: at most so many for each.
     """
+    found: list[Mapping] = []
+    for pairs in compared(foreign, knowledge, facts, most=max(COMPARED, candidates)):
+        if pairs:
+            confidence = sure(Calibration.packaged().of_pair, evidence_of(pairs))
+            told = [replace(one, confidence=float(value)) for one, value in zip(pairs, confidence, strict=True)]
+            found += sorted(told, key=lambda one: (-one.confidence, one.iri))[:candidates]
+    return found
+
+
+def compared(
+    foreign: Sequence[Foreign], knowledge: KnowledgeBase, facts: Facts, *, most: int = COMPARED
+) -> Iterator[list[Mapping]]:
+    """For each concept the candidates worth weighing, nearest first; their confidence is not yet one."""
     own = [(one.iri, (one.label, *_notation(one))) for one in knowledge.materials]
     own += [(iri, (facts.label(iri),)) for iri in facts.of_class("plm:MaterialGroup") if not facts.is_deprecated(iri)]
-    words = [[_words(label) for label in labels] for _, labels in own]
+    words = [[_Name.of(label) for label in labels] for _, labels in own]
     shapes = [None if one.spectrum is None else _shape(one.spectrum) for one in knowledge.materials]
-    found: list[Mapping] = []
     for concept in foreign:
         shape = None if concept.spectrum is None else _shape(concept.spectrum)
-        names = [_words(label) for label in concept.labels]
+        names = [_Name.of(label) for label in concept.labels]
         pairs = []
         for place, (iri, labels) in enumerate(own):
             by_name = max(_alike(one, other) for one in names for other in words[place])
@@ -152,11 +181,19 @@ def align(
                 by_shape = _correlation(shape, shapes[place])
                 if concept.spectrum is not None and (by_shape or 0) > 0.3:
                     by_feature = _features(concept.spectrum, knowledge.materials[place])
-            sure = _joined(by_name, by_shape, by_feature)
-            pairs.append(Mapping(concept, iri, labels[0], by_name, by_shape, by_feature, sure))
+            near = _joined(by_name, by_shape, by_feature)
+            pairs.append(Mapping(concept, iri, labels[0], by_name, by_shape, by_feature, near))
         pairs.sort(key=lambda one: (-one.confidence, one.iri))
-        found += [one for one in pairs[:candidates] if one.confidence > 0.2]
-    return found
+        yield [one for one in pairs[:most] if one.confidence > _WORTH_A_LOOK]
+
+
+def evidence_of(mappings: Sequence[Mapping]) -> NDArray[np.float64]:
+    """Rows of evidence of the candidates of one concept, ``(candidate, 12)``."""
+    def scores(name: str) -> NDArray[np.float64]:
+        told = [getattr(one, name) for one in mappings]
+        return np.array([np.nan if one is None else one for one in told], np.float64)
+
+    return pair_evidence(scores("label_score"), scores("spectrum_score"), scores("feature_score"))
 
 
 def table(mappings: Iterable[Mapping]) -> str:
@@ -219,9 +256,12 @@ def _words(label: str) -> frozenset[str]:
     return frozenset(one for one in kept if one not in _NOISE and len(one) > 1)
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> float:
-    """Share of the words that two names have in common."""
-    return len(one & other) / len(one | other) if one and other else 0.0
+def _alike(one: _Name, other: _Name) -> float:
+    """Share of the words that two names have in common; 1 only for the same name: order and numbers may matter."""
+    if one.text == other.text:
+        return 1.0
+    both = len(one.words | other.words) if one.words and other.words else 0
+    return min(len(one.words & other.words) / both, _SAME_WORDS) if both else 0.0
 
 
 def _shape(spectrum: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -272,7 +312,7 @@ def _features(spectrum: NDArray[np.float32], material: Material) -> float | None
 
 
 def _joined(label: float, spectrum: float | None, features: float | None) -> float:
-    """One confidence: doubts of independent witnesses multiply; features and spectrum are one witness."""
+    """What ranks the candidates first: doubts of independent witnesses multiply; features and spectrum are one."""
     seen = [score for score in (spectrum, features) if score is not None]
     measured = float(np.mean(seen)) if seen else 0.0
     # A spectrum alone is never certain: other materials look alike. A name alone may mean another thing.

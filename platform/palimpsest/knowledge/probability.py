@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,17 @@ class Calibration:
         of_name: coefficients of 1 and of the logarithm of the margin over the pixel's relative noise.
         strange: misfit that 99 of 100 pixels of known materials stay under.
         learnt_from: the scenes, for people.
+        of_pair: coefficients of what speaks for a mapping (:mod:`~palimpsest.knowledge.pair_evidence`).
     """
 
     of_presence: tuple[tuple[float, ...], ...]
     of_name: tuple[float, ...]
     strange: float
     learnt_from: str = ""
+    of_pair: tuple[float, ...] = ()
 
     @classmethod
+    @cache
     def packaged(cls) -> Calibration:
         """The one that ships.
 
@@ -64,7 +68,7 @@ class Calibration:
             return cls(
                 tuple(tuple(float(one) for one in level) for level in told["of_presence"]),
                 tuple(float(one) for one in told["of_name"]),
-                float(told["strange"]), str(told["learnt_from"]),
+                float(told["strange"]), str(told["learnt_from"]), tuple(float(one) for one in told["of_pair"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(
