@@ -42,6 +42,9 @@ class Plan:
         is_blind: only flagged defects and those that a search finds are known; otherwise every one.
         piles: piles to organise.
         pile_cubes: cubes in each.
+        pile_places: kinds of the three places of a pile; alike kinds are other places all the same.
+        pile_sensors: each place is seen by each.
+        first: seed of the first place, and of the first pile.
         out: file for one JSON line a cube; lines are added.
     """
 
@@ -54,6 +57,9 @@ class Plan:
     is_blind: bool = False
     piles: int = 0
     pile_cubes: int = 40
+    pile_places: tuple[str, ...] = ("vegetation", "urban", "geology")
+    pile_sensors: tuple[str, ...] = ("aviris", "enmap")
+    first: int = 0
     out: Path | None = None
 
 
@@ -96,7 +102,7 @@ def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
     for kind in plan.kinds:
         for sensor in plan.sensors:
             for seed in range(plan.seeds):
-                gains += _gains(plan, (kind, sensor, SEED + seed), knowledge)
+                gains += _gains(plan, (kind, sensor, SEED + plan.first + seed), knowledge)
                 for gain in gains[-plan.dates :]:
                     note(f"{gain.place:<32} date {gain.date}: alone {gain.alone_db:6.2f} dB, together "
                          f"{gain.together_db:6.2f} dB, gain {gain.gain_db:+6.2f} dB, "
@@ -109,8 +115,10 @@ def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
     if gains:
         table[f"least gain ({len(gains)} cubes)"] = round(min(gain.gain_db for gain in gains), 3)
         table["mean gain"] = round(float(np.mean([gain.gain_db for gain in gains])), 3)
-    for seed in range(plan.piles):
-        mistakes = pile_mistakes(plan.pile_cubes, seed, knowledge)
+    for seed in range(plan.first, plan.first + plan.piles):
+        mistakes = pile_mistakes(
+            plan.pile_cubes, seed, knowledge, places=plan.pile_places, sensors=plan.pile_sensors
+        )
         note(f"pile {seed}: {plan.pile_cubes} cubes, {mistakes} mistakes")
         table[f"pile {seed} mistakes"] = mistakes
     if not table:
@@ -118,7 +126,10 @@ def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
     return table
 
 
-def pile_mistakes(count: int, seed: int, knowledge: KnowledgeBase | None = None) -> int:
+def pile_mistakes(
+    count: int, seed: int, knowledge: KnowledgeBase | None = None, *,
+    places: tuple[str, ...] = ("vegetation", "urban", "geology"), sensors: tuple[str, ...] = ("aviris", "enmap"),
+) -> int:
     """Pairs of cubes of a made pile that were put together and do not belong so, or were parted and belong together.
 
     Cubes of one place belong together, whatever the sensor.
@@ -126,7 +137,7 @@ def pile_mistakes(count: int, seed: int, knowledge: KnowledgeBase | None = None)
     from palimpsest.restoration.organiser import organise
     from palimpsest.scenes import make_pile
 
-    pile = make_pile(count, seed=seed, knowledge=knowledge)
+    pile = make_pile(count, places=places, sensors=sensors, seed=seed, knowledge=knowledge)
     group = np.zeros(count, int)
     for number, found in enumerate(organise([scene.observed for scene, _ in pile])):
         group[list(found.members)] = number

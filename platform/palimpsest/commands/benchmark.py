@@ -82,6 +82,9 @@ def _configure_groups(groups: argparse.ArgumentParser) -> None:
     groups.add_argument("--defects", default="mixed", help="as for `palimpsest scene`")
     groups.add_argument("--blind", action="store_true", help="defects that no mission flags have to be found")
     groups.add_argument("--piles", type=int, default=0, help="shuffled piles of 40 cubes to put in order as well")
+    groups.add_argument("--pile-places", nargs="+", default=["vegetation", "urban", "geology"], help="kinds of a pile")
+    groups.add_argument("--pile-sensors", nargs="+", default=["aviris", "enmap"], help="sensors of a pile")
+    groups.add_argument("--first", type=int, default=0, help="first seed, counted from the benchmark's own")
     groups.add_argument("--out", type=Path, help="write every cube as a JSON line")
     add_json(groups)
 
@@ -124,6 +127,7 @@ def run(options: argparse.Namespace) -> int:
             benchmark_groups.Plan(
                 kinds=tuple(options.kinds), sensors=tuple(options.sensors), seeds=options.seeds, dates=options.dates,
                 side=options.side, defects=options.defects, is_blind=options.blind, piles=options.piles,
+                pile_places=tuple(options.pile_places), pile_sensors=tuple(options.pile_sensors), first=options.first,
                 out=options.out,
             ),
             note,
