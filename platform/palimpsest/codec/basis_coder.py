@@ -137,9 +137,9 @@ def unpacked(tensors: Tensors) -> BasisState:
     return state
 
 
-def encode_level(level: SpectralLevel, first: BasisState) -> bytes:
+def encode_level(level: SpectralLevel, first: BasisState, *, is_thorough: bool = True) -> bytes:
     """A spectral level as a section; ``first`` is what the coder knows beforehand and stays as it is."""
-    tried = CHARGES if level.basis.size <= MOST_TRIED else CHARGES[:1]
+    tried = CHARGES if is_thorough and level.basis.size <= MOST_TRIED else CHARGES[:1]
     return min((encode_learning(level, first.copy(), charge) for charge in tried), key=len)
 
 

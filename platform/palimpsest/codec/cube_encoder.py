@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from palimpsest.codec import components, cube_state, header, layers, rdoq, spectral, worst
+from palimpsest.codec import basis_coder, components, cube_state, header, layers, rdoq, spectral, worst
 from palimpsest.codec import stream as container
 from palimpsest.codec.contract import EXACT_MODES
 from palimpsest.codec.encoded import UNKNOWN, EncodedTile, Encoding, Settled
 from palimpsest.codec.lattice_search import lattice_of
-from palimpsest.codec.models import load_model, quick_model
+from palimpsest.codec.models import basis_state, load_model, quick_model
 from palimpsest.codec.quick import QuickState
 from palimpsest.codec.sampling import (
     asked_bounds,
@@ -88,6 +88,7 @@ class CubeEncoder:
         self.statistics = spectral.gather(self._spectra(), bands, self.workers)
         self.weights = BandWeights.of(self.importance, self.statistics, map(self.samples, looked_at(rows, cols)))
         self._chosen: tuple[float, NDArray[np.bool_]] | None = None
+        self._told: tuple[spectral.SpectralLevel, bool, bytes] | None = None
         self.is_settled = False
         if self.bounds.any() and np.ptp(self.sampling.widths(self.bounds)) > 0:
             self.weights = BandWeights.by_size(self.sampling.widths(self.bounds).astype(np.float64))
@@ -315,8 +316,16 @@ class CubeEncoder:
         if certificate is not None:
             head["certificate"] = dict(certificate)
         extra += self._worst(coded)
-        found = header.build_sections(self.cube, level, coded, extra, self.opening, self.model.sha256)
+        vectors = self._vectors(level, is_final=coded[0].settled is not None or coded[0].decoded.size > 0)
+        found = header.build_sections(self.cube, vectors, coded, extra, self.opening)
         return Encoding(level, coded, pack(head, found, hashes))
+
+    def _vectors(self, level: spectral.SpectralLevel, *, is_final: bool) -> bytes:
+        """The spectral level as a section, kept while it is asked for; a bit larger where only sizes are wanted."""
+        if self._told is None or self._told[0] is not level or self._told[1] < is_final:
+            first = basis_state(self.model.sha256)
+            self._told = level, is_final, basis_coder.encode_level(level, first, is_thorough=is_final)
+        return self._told[2]
 
     def _worst(self, coded: tuple[EncodedTile, ...]) -> list[tuple[int, int, bytes]]:
         """The section of worst errors: always under a bound, else where it is next to nothing of the stream."""

@@ -17,7 +17,7 @@ import numpy as np
 from palimpsest.codec import band_names
 from palimpsest.codec import stream as container
 from palimpsest.codec.basis import decode_basis
-from palimpsest.codec.basis_coder import decode_level, encode_level
+from palimpsest.codec.basis_coder import decode_level
 from palimpsest.codec.lattice import Lattice
 from palimpsest.codec.models import basis_state
 from palimpsest.codec.planes import decode_table, encode_table
@@ -143,16 +143,16 @@ def _number(value: float | None) -> float | str | None:
 
 
 def build_sections(
-    cube: Cube, level: SpectralLevel, coded: Sequence[EncodedTile], extra: Sequence[tuple[int, int, bytes]] = (),
-    opening: bytes = b"", model: str = "",
+    cube: Cube, vectors: bytes, coded: Sequence[EncodedTile], extra: Sequence[tuple[int, int, bytes]] = (),
+    opening: bytes = b"",
 ) -> list[tuple[int, int, bytes]]:
     """All sections in file order: the whole cube's, each tile's side information, levels coarse to fine, the rest.
 
-    ``model`` is the hash of the weights.
+    ``vectors`` is the spectral level.
     """
     sections = [
         (container.BANDS, container.WHOLE, _pack_bands(cube.bands)),
-        (container.VECTORS, container.WHOLE, encode_level(level, basis_state(model))),
+        (container.VECTORS, container.WHOLE, vectors),
         *(section for section in extra if section[0] == container.WORST),
     ]
     if opening:
