@@ -264,7 +264,7 @@ def code_vector(
         base[3] = past * 64 + near
         base[4] = last * 64 + past
         base[5] = last * 64 + (fine_log((features[5] + features[6]) >> 1) >> 1)
-        base[6] = min(at, np.int64(31)) * 64 + fine
+        base[6] = (at if at < 31 else 31) * 64 + fine
         base[7] = (fine_log(running) >> 1) * 64 + fine
         base[8] = spread_log * 32 + (fine_log(_limited(64.0 * math.sqrt(kept[b]))) >> 1)
         rest = entries[b] - middle if encoding else np.int64(0)
