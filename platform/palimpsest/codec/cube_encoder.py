@@ -53,6 +53,7 @@ KEEPING_BPPPC = 0.25  # sizes the tiles where labels are kept at whatever rate i
 SLOWEST_QUICK = 2  # from this effort on samples go through the mixing coder
 T = TypeVar("T")
 K = TypeVar("K")
+MANY_PIXELS = 1 << 16  # from which on the basis is so little of a stream that tries for a rate may guess its length
 SHORT_REAL = 1 << 12  # steps in the largest value, up to which planes are computed in 32 bits
 NEAR_STEPS = 0.1  # logarithm, within which the same components are worth sending
 STRIP = 32  # rows that are held as 64-bit numbers at a time
@@ -321,11 +322,16 @@ class CubeEncoder:
         return Encoding(level, coded, pack(head, found, hashes))
 
     def _vectors(self, level: spectral.SpectralLevel, *, is_final: bool) -> bytes:
-        """The spectral level as a section, kept while it is asked for; a bit larger where only sizes are wanted."""
-        if self._told is None or self._told[0] is not level or self._told[1] < is_final:
-            first = basis_state(self.model.sha256)
-            self._told = level, is_final, basis_coder.encode_level(level, first, is_thorough=is_final)
-        return self._told[2]
+        """The spectral level as a section, kept while asked for; of large cubes, for sizes alone, about as long."""
+        known = self._told
+        if known is not None and known[0] is level and known[1] >= is_final:
+            return known[2]
+        if known is not None and not is_final and self.cube.shape.rows * self.cube.shape.cols >= MANY_PIXELS:
+            like = components.basis_bits(level).sum() / components.basis_bits(known[0]).sum()
+            return bytes(round(len(known[2]) * like))
+        data = basis_coder.encode_level(level, basis_state(self.model.sha256), is_thorough=is_final)
+        self._told = level, is_final, data
+        return data
 
     def _worst(self, coded: tuple[EncodedTile, ...]) -> list[tuple[int, int, bytes]]:
         """The section of worst errors: always under a bound, else where it is next to nothing of the stream."""
