@@ -25,7 +25,7 @@ from palimpsest.cubes.defects import Defects, exact_defects, find_defects
 from palimpsest.cubes.noise import MAD_TO_SIGMA
 from palimpsest.cubes.preprocess import mark_defects
 from palimpsest.restoration.one_thread import one_thread
-from palimpsest.restoration.robust_factors import Lines, RobustFit, fit_robust, whole_view
+from palimpsest.restoration.robust_factors import Lines, fit_robust, whole_view
 from palimpsest.restoration.stuck_values import stuck
 from palimpsest.restoration.view import ACCEPTED, Axis, unit_of
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
+    from palimpsest.restoration.low_rank import LowRank
 
 SMALLEST_SIDE = 8
 FEWEST_BANDS = 12
@@ -58,7 +59,7 @@ class Found:
         error: standard deviation of a voxel whose offset was taken off, its own noise included, ``(band,)``.
         is_noisy: bands whose own noise is larger than the error of predicting them from other bands: there marking
             serves better than taking the offset off, unless noise is taken off too, ``(band,)``.
-        fitted: the factors that were searched with, or None where there were too few voxels for any.
+        model: the factors that were searched with, or None where there were too few voxels for any.
     """
 
     cube: Cube
@@ -66,7 +67,7 @@ class Found:
     row_offsets: NDArray[np.float64]
     error: NDArray[np.float64]
     is_noisy: NDArray[np.bool_]
-    fitted: RobustFit | None = None
+    model: LowRank | None = None
 
     @property
     def striped(self) -> NDArray[np.bool_]:
@@ -130,7 +131,7 @@ def search(cube: Cube) -> Found:
     found.row_offsets[axis.order] = stripes(fitted.rows).T.astype(np.float64) * unit
     found.error[axis.order] = np.sqrt(fitted.model.noise + np.square(fitted.columns.error)) * unit
     found.is_noisy[axis.order] = noisier_than_its_prediction(values, residual, known)
-    return replace(found, fitted=fitted)
+    return replace(found, model=fitted.model)
 
 
 def _searched(cube: Cube, marked: Cube) -> NDArray[np.uint8]:

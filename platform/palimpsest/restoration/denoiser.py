@@ -257,14 +257,15 @@ def _give_back(
     rows, cols = plane
     cube = residual.reshape(rows, cols, -1)
     step = max(1, CHUNK // max(cols, 1))
-    kept = np.zeros_like(cube)
+    above = cube[:0]  # the row before a block as it was: its own part has been given back
     for start in range(0, rows, step):
-        low, high = max(0, start - 1), min(rows, start + step + 1)
-        inside = slice(start - low, start - low + min(step, rows - start))
-        kept[start : start + step] = _standing_out(cube[low:high])[inside]
-    kept *= trusted.reshape(cube.shape)
-    out += kept.reshape(out.shape)
-    cube -= kept
+        stop = min(rows, start + step)
+        block = np.concatenate([above, cube[start : min(rows, stop + 1)]])
+        above = cube[stop - 1 : stop].copy()
+        part = slice(start * cols, stop * cols)
+        kept = _standing_out(block)[min(start, 1) :][: stop - start].reshape(-1, out.shape[1]) * trusted[part]
+        out[part] += kept
+        residual[part] -= kept
     for band in range(cube.shape[2]):
         plane_of = np.ascontiguousarray(cube[:, :, band], np.float64)
         found, doubt = _shared_by_neighbours(plane_of, trusted[:, band].reshape(plane))

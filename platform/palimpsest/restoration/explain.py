@@ -13,6 +13,7 @@ import numpy as np
 
 from palimpsest.errors import CubeRefused, MissingWavelengths
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, Restoration
+from palimpsest.restoration.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ SENTENCES = {
     "that look like them.",
     "correlation.denoise": "What the scene's own factors and its similar places show here once the noise is taken off; "
     "what stands out of the noise was kept.",
-    "stripe.offset": "This column of the detector read too much or too little by a constant in this band: taken off.",
+    "stripe.offset": "This column or row read too much or too little by a constant in this band: taken off.",
     "library.residual": "What the library mixture leaves over in the neighbouring bands, carried on smoothly.",
     "library.dark": "What this sensor stores without any light, seen where the air lets none through.",
     "rounding": "Rounding to the step of the stored type.",
@@ -54,6 +55,7 @@ class Ledger:
     decisions: list[Decision] = field(default_factory=list)
     contributions: list[Contribution] = field(default_factory=list)
     _number: dict[Decision, int] = field(default_factory=dict)
+    _shelf: Shelf = field(default_factory=Shelf)
 
     def source(self, name: str) -> int:
         """The decision of a source that is neither a rule nor a material."""
@@ -80,9 +82,8 @@ class Ledger:
         index = np.int32 if self.voxels < 2**31 else np.int64
         amount = quanta[given]
         narrow = np.int32 if np.abs(amount).max() < 2**31 else np.int64
-        self.contributions.append(
-            Contribution(decision, voxels[given].astype(index), amount.astype(narrow), trust)
-        )
+        kept = self._shelf.put(voxels[given].astype(index), amount.astype(narrow), trust)
+        self.contributions.append(Contribution(decision, *kept))  # type: ignore[arg-type]  # as they were put there
 
     def _enter(self, decision: Decision) -> int:
         if decision not in self._number:

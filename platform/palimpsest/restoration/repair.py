@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 STRIPE, DENOISE = (Decision(name, SENTENCES[name]) for name in ("stripe.offset", "correlation.denoise"))
 NINETY = 1.645  # half of a 90 % interval, in standard deviations
 SPREAD_FACTOR = 1.4  # conformal: the 90 % quantile over struck cases of two recorded scenes and a made one
-_LARGEST = 2.0**60  # quanta that int64 sums hold safely
+_PIECE = 2**22  # voxels at a time
 
 
 @one_thread()
@@ -153,14 +153,18 @@ def _without_noise(
     cube = found.cube
     axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
     view = whole_view(replace(cube, data=level), reasons, axis, unit, kept)
-    fitted = found.fitted or fit_robust(view.values, view.usable, *cube.shape[1:])
-    if fitted is None:
-        return None
+    model = found.model
+    if model is None:
+        fitted = fit_robust(view.values, view.usable, *cube.shape[1:])
+        if fitted is None:
+            return None
+        model = fitted.model
+        del fitted  # its residuals are as large as the scene
     struck = np.isin(reasons, (Reason.IMPULSE, Reason.SATURATED)).reshape(len(reasons), -1).mean(1)[axis.order]
-    clean = denoise(view.values, view.usable, fitted.model, *cube.shape[1:], struck > ILL)
+    clean = denoise(view.values, view.usable, model, *cube.shape[1:], struck > ILL)
     out, told, spread = np.array(level), np.array(level), np.zeros(cube.shape, np.float32)
     known = np.zeros(len(out), bool)
-    known[axis.order] = fitted.model.known
+    known[axis.order] = model.known
     for place, band in enumerate(axis.order):
         plane = _stored(clean.values[:, place].astype(np.float64) * unit, out.dtype).reshape(cube.shape[1:])
         good = measured[band] & np.isfinite(plane)
@@ -186,7 +190,8 @@ def _joined(
     if quiet is not None:
         data = np.where(measured, after, result.restored.data)
         result = _told_by_denoiser(replace(result, restored=replace(result.restored, data=data)), quiet)
-    touched = np.flatnonzero((after != before) & measured)
+    is_touched = ((after != before) & measured).reshape(-1)
+    touched = np.flatnonzero(is_touched)
     if not touched.size:
         return replace(result, decoded=found.cube)
     decisions = list(result.decisions)
@@ -197,23 +202,24 @@ def _joined(
                 decisions.append(decision)
             parts.append(_moved(decisions.index(decision), touched, start, end, result.quantum))
     plane = before.shape[1] * before.shape[2]
-    half = (NINETY * found.error[touched // plane]).astype(np.float32)
     classes = result.classes.copy()
     classes.reshape(-1)[touched] = ProvenanceClass.DENOISED
     judged = result.half_width
     report = {**result.report, "stripes": int((found.offsets != 0).sum() + (found.row_offsets != 0).sum())}
-    if quiet is not None:
-        spread = quiet.spread.reshape(-1) * np.float32(NINETY * SPREAD_FACTOR)
-        half = spread[touched]
+    if quiet is None:
+        half = np.repeat((NINETY * found.error).astype(np.float32), plane)
+    else:
+        half = quiet.spread.reshape(-1) * np.float32(NINETY * SPREAD_FACTOR)
         # What was judged from denoised spectra is no surer than they are.
         is_told = quiet.known[result.changed // plane]
-        judged = np.where(is_told, judged, np.hypot(judged, spread[result.changed]))
+        judged = np.where(is_told, judged, np.hypot(judged, half[result.changed]))
         report |= {"denoised_voxels": int(touched.size), "factors": quiet.factors}
-    changed = np.concatenate([result.changed, touched])
-    order = np.argsort(changed, kind="stable")
+    half[result.changed] = judged
+    is_touched[result.changed] = True
+    changed = np.flatnonzero(is_touched)
     return replace(
-        result, decoded=found.cube, decisions=tuple(decisions), contributions=tuple(parts), changed=changed[order],
-        half_width=np.concatenate([judged, half])[order], classes=classes, report=report,
+        result, decoded=found.cube, decisions=tuple(decisions), contributions=tuple(parts), changed=changed,
+        half_width=half[changed], classes=classes, report=report,
     )
 
 
@@ -247,11 +253,15 @@ def _told_by_denoiser(result: Restoration, quiet: _Quiet) -> Restoration:
 def _moved(
     decision: int, voxels: NDArray[np.int64], start: NDArray[np.generic], end: NDArray[np.generic], quantum: float
 ) -> Contribution:
-    quanta = on_grid(end.reshape(-1)[voxels], quantum) - on_grid(start.reshape(-1)[voxels], quantum)
-    given = np.flatnonzero(quanta)
     index = np.int32 if start.size < 2**31 else np.int64
-    amount = quanta[given]
-    narrow = np.int32 if not amount.size or np.abs(amount).max() < 2**31 else np.int64
-    return Contribution(
-        decision, voxels[given].astype(index), amount.astype(narrow), np.full(given.size, FULL_TRUST, np.uint8)
-    )
+    before, after = start.reshape(-1), end.reshape(-1)
+    places, amounts = [np.zeros(0, index)], [np.zeros(0, np.int32)]
+    for first in range(0, voxels.size, _PIECE):
+        some = voxels[first : first + _PIECE]
+        quanta = on_grid(after[some], quantum) - on_grid(before[some], quantum)
+        given = np.flatnonzero(quanta)
+        amount = quanta[given]
+        places.append(some[given].astype(index))
+        amounts.append(amount.astype(np.int32) if np.abs(amount).max(initial=0) < 2**31 else amount)
+    place = np.concatenate(places)
+    return Contribution(decision, place, np.concatenate(amounts), np.full(place.size, FULL_TRUST, np.uint8))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes.noise import MAD_TO_SIGMA
-from palimpsest.restoration.low_rank import LowRank, fit_table, left_out
+from palimpsest.restoration.low_rank import CHUNK, LowRank, fit_table, left_out
 from palimpsest.restoration.view import ACCEPTED, View
 
 if TYPE_CHECKING:
@@ -112,13 +112,9 @@ def fit_robust(
         fresh = _further(lines, residual.reshape(shape).swapaxes(0, 1), known.swapaxes(0, 1))
         residual.reshape(shape)[...] += (lines.offsets - fresh.offsets)[:, None]
         lines = fresh
-        middle = np.median(residual, axis=0)
-        residual -= middle
-        ratio = np.abs(residual) / spread
-        scale = np.maximum(MAD_TO_SIGMA * np.median(ratio, axis=0), 0.3)
+        trusted = _believed(residual, spread, usable)
         # A line that was moved does not predict: its error would leak into the offsets of other bands.
-        trusted = usable & (ratio < _OUTLIER * scale)
-        trusted &= (columns.offsets == 0)[column] & (lines.offsets == 0)[row]
+        trusted.reshape(shape)[...] &= (columns.offsets == 0) & (lines.offsets == 0)[:, None]
         noise = np.sqrt(model.noise)
         found = RobustFit(model, columns, lines, residual)
     return found
@@ -129,8 +125,31 @@ def _judged(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if not columns.offsets.any() and not rows.offsets.any():
         return left_out(model, values, trusted)
-    moved = values.reshape(len(rows.offsets), len(columns.offsets), -1) - columns.offsets - rows.offsets[:, None]
-    return left_out(model, moved.reshape(values.shape), trusted)
+    residual, spread = np.empty_like(values), np.empty_like(values)
+    cols = len(columns.offsets)
+    step = max(1, CHUNK // cols)
+    for start in range(0, len(rows.offsets), step):
+        offsets = columns.offsets + rows.offsets[start : start + step, None]
+        part = slice(start * cols, start * cols + offsets.shape[0] * cols)
+        moved = values[part] - offsets.reshape(-1, values.shape[1])
+        residual[part], spread[part] = left_out(model, moved, trusted[part])
+    return residual, spread
+
+
+def _believed(
+    residual: NDArray[np.float32], spread: NDArray[np.float32], usable: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Voxels within what the model expects, ``(pixel, band)``; each band's median is taken off its residuals.
+
+    A band at a time, so that a large scene needs no further array of its size.
+    """
+    trusted = np.empty(usable.shape, bool)
+    for band in range(residual.shape[1]):
+        residual[:, band] -= np.median(residual[:, band])
+        ratio = np.abs(residual[:, band]) / spread[:, band]
+        scale = max(MAD_TO_SIGMA * float(np.median(ratio)), 0.3)
+        trusted[:, band] = usable[:, band] & (ratio < _OUTLIER * scale)
+    return trusted
 
 
 def _further(lines: Lines, residual: NDArray[np.float32], known: NDArray[np.bool_]) -> Lines:
