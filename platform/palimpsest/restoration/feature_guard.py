@@ -32,7 +32,8 @@ KIND = "feature_safety"
 REPORTED = "guarded_features"
 ROUNDS = 3  # features that a pixel may get back
 ALIKE = 0.98  # correlation from which two shapes are one
-BLOCK_ROWS = 64
+BLOCK_PIXELS = 16_384
+_PIECE = 2**22  # voxels at a time
 _SOURCE = "correlation.denoise"
 _ASSUMED_FWHM_NM = 10.0
 _MAD_TO_SIGMA = 1.4826
@@ -63,19 +64,20 @@ def with_features(result: Restoration, knowledge: KnowledgeBase | None) -> Resto
         shapes = shapes_of(rule, knowledge, axis)
         if not len(shapes):
             continue
-        back, pixels = given_back(taken[axis.order], np.asarray(data, np.float64)[axis.order], shapes,
-                                  rule.parameters.get("significance", 5.0))
+        back, pixels = given_back(taken[axis.order], data[axis.order], shapes, rule.parameters.get("significance", 5.0))
         told[rule.iri] = pixels
         if not pixels:
             continue
-        stored, _ = grid.stored(data[axis.order].astype(np.float64) + back)
-        moved = np.flatnonzero(((stored != data[axis.order]) & (back != 0)).ravel())
         plane = cube.shape.rows * cube.shape.cols
+        moved = np.flatnonzero(back)
         voxels = axis.order[moved // plane].astype(np.int64) * plane + moved % plane
-        flat, fresh = data.reshape(-1), stored.reshape(-1)[moved]
+        flat = data.reshape(-1)
+        fresh, _ = grid.stored(flat[voxels].astype(np.float64) + back.reshape(-1)[moved])
+        is_other = fresh != flat[voxels]
+        voxels, fresh = voxels[is_other], fresh[is_other]
         quanta = on_grid(fresh, result.quantum) - on_grid(flat[voxels], result.quantum)
         flat[voxels] = fresh
-        taken.reshape(-1)[voxels] -= quanta * result.quantum
+        taken.reshape(-1)[voxels] -= (quanta * result.quantum).astype(np.float32)
         order = np.argsort(voxels, kind="stable")
         narrow = np.int32 if not quanta.size or np.abs(quanta).max() < 2**31 else np.int64
         parts.append(Contribution(
@@ -89,12 +91,15 @@ def with_features(result: Restoration, knowledge: KnowledgeBase | None) -> Resto
     )
 
 
-def _taken(result: Restoration) -> NDArray[np.float64]:
+def _taken(result: Restoration) -> NDArray[np.float32]:
     """What taking noise off took from measured voxels, stored units, ``(band, row, col)``."""
-    taken = np.zeros(result.decoded.data.size)
+    taken = np.zeros(result.decoded.data.size, np.float32)
     for part in result.contributions:
         if result.decisions[part.decision].source == _SOURCE:
-            np.subtract.at(taken, part.voxels, part.values.astype(np.float64) * result.quantum)
+            # No contribution names a voxel twice.
+            for start in range(0, part.voxels.size, _PIECE):
+                some = slice(start, start + _PIECE)
+                taken[part.voxels[some]] -= (part.values[some] * result.quantum).astype(np.float32)
     return taken.reshape(result.decoded.data.shape)
 
 
@@ -133,8 +138,8 @@ def _narrow(rule: Rule, centre_nm: NDArray[np.float64], widths: NDArray[np.float
 
 
 def given_back(
-    taken: NDArray[np.float64], level: NDArray[np.float64], shapes: NDArray[np.float64], significance: float
-) -> tuple[NDArray[np.float64], int]:
+    taken: NDArray[np.floating], level: NDArray[np.generic], shapes: NDArray[np.float64], significance: float
+) -> tuple[NDArray[np.float32], int]:
     """What of the shapes was taken away and is given back.
 
     Args:
@@ -146,19 +151,20 @@ def given_back(
     Returns:
         What to add, ``(band, row, col)``, nowhere positive; and how many pixels get anything.
     """
-    rows = taken.shape[1]
+    _, rows, cols = taken.shape
+    step = max(1, BLOCK_PIXELS // cols)
     noise = np.array([_MAD_TO_SIGMA * np.median(np.abs(plane[plane != 0])) if plane.any() else 0.0 for plane in taken])
     known = noise > 0
-    back = np.zeros_like(taken)
-    for start in range(0, rows, BLOCK_ROWS):
-        low, high = max(0, start - 1), min(rows, start + BLOCK_ROWS + 1)
-        inside = slice(start - low, start - low + min(BLOCK_ROWS, rows - start))
+    back = np.zeros(taken.shape, np.float32)
+    for start in range(0, rows, step):
+        low, high = max(0, start - 1), min(rows, start + step + 1)
+        inside = slice(start - low, start - low + min(step, rows - start))
         worth = np.where(taken[:, low:high] != 0, 1.0, 0.0)
         worth[known] /= noise[known, None, None] ** 2
         worth[~known] = 0.0
-        local = np.maximum(level[:, low:high], 0.0)
+        local = np.maximum(level[:, low:high].astype(np.float64), 0.0)
         power = np.einsum("brc,tb->trc", worth * local**2, shapes**2, optimize=True)
-        rest = taken[:, low:high].copy()
+        rest = taken[:, low:high].astype(np.float64)
         added = np.zeros_like(rest)
         for _ in range(ROUNDS):
             along = np.einsum("brc,tb->trc", -worth * rest * local, shapes, optimize=True)
@@ -167,10 +173,10 @@ def given_back(
                 break
             which = depth.argmax(axis=0)
             depth = np.where(found, np.take_along_axis(depth, which[None], axis=0)[0], 0.0)
-            step = -depth * shapes[which].transpose(2, 0, 1) * local * (worth > 0)
-            added += step
-            rest -= step
-        back[:, start : start + BLOCK_ROWS] = added[:, inside]
+            more = -depth * shapes[which].transpose(2, 0, 1) * local * (worth > 0)
+            added += more
+            rest -= more
+        back[:, start : start + step] = added[:, inside]
     return back, int((back != 0).any(axis=0).sum())
 
 
