@@ -70,6 +70,17 @@ def test_what_is_orthogonal_to_vectors_before_costs_less_than_what_is_not():
     assert sizes[0] < 0.8 * sizes[1]
 
 
+def test_vectors_under_a_metric_are_not_taken_for_orthogonal():
+    bands, components = 40, 12
+    metric = np.diag(np.linspace(0.3, 3.0, bands))
+    basis = np.rint(128 * metric @ orthogonal(bands)[:, :components])
+    level = level_of(basis, np.full(components, 7))
+    data = encode_level(level, BasisState.blank())
+    assert data[0] >= basis_coder.OBLIQUE
+    assert len(data) < len(encode_learning(level, BasisState.blank()))
+    assert same(decoded(data, level), level)
+
+
 def test_the_last_vector_of_a_whole_basis_is_nearly_known():
     bands = 40
     basis, shifts = np.rint(orthogonal(bands) * 4096), np.full(bands, 12)
@@ -105,8 +116,9 @@ def test_the_bytes_of_a_level_are_those_of_the_format():
         entries.append((number >> 16) % 41 - 20)
     basis = np.cumsum(np.reshape(entries, (30, 12)), axis=0)
     level = level_of(basis, np.full(12, 8), 1000 + 8 * basis[:, 0])
-    data = encode_level(level, BasisState.blank())
-    assert hashlib.sha256(data).hexdigest()[:16] == "edb36e5f94b96db8"
+    for are_orthogonal, wanted in ((True, "436a1900d7144b5f"), (False, "f8697a4ff9638565")):
+        data = encode_learning(level, BasisState.blank(), are_orthogonal=are_orthogonal)
+        assert hashlib.sha256(data).hexdigest()[:16] == wanted
 
 
 def test_damage_is_refused_or_gives_numbers_that_can_be_computed_with():

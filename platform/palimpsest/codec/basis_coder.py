@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,8 @@ CHARGES = (0.12, 0.0)
 MOST_TRIED = 1 << 15  # entries, for both to be tried
 MOST_PREDICTORS = 32
 MOST_CONSTRAINTS, CONSTRAINT_WORK = 128, 1 << 30  # vectors before; their square times all entries
+ALIKE = (0.1, 0.3)  # vectors whose products stay below the first are orthogonal, above the second they are not
+OBLIQUE = 128  # added to the exponent where orthogonality is made no use of
 LARGEST_ENTRY, LARGEST_MEAN_ENTRY = 1 << 26, 1 << 38
 _TABLES = ("sizes", "signs", "symbols")
 _OPENING = struct.Struct("<BI")  # exponent of the mean's unit, length of the table of weights: 0 where all are 1
@@ -139,12 +142,23 @@ def unpacked(tensors: Tensors) -> BasisState:
 
 def encode_level(level: SpectralLevel, first: BasisState, *, is_thorough: bool = True) -> bytes:
     """A spectral level as a section; ``first`` is what the coder knows beforehand and stays as it is."""
-    tried = CHARGES if is_thorough and level.basis.size <= MOST_TRIED else CHARGES[:1]
-    return min((encode_learning(level, first.copy(), charge) for charge in tried), key=len)
+    charges = CHARGES if is_thorough and level.basis.size <= MOST_TRIED else CHARGES[:1]
+    alike = _most_alike(level)
+    orthogonal = [True] * (alike < ALIKE[1]) + [False] * (alike > ALIKE[0])
+    return min((encode_learning(level, first.copy(), *how) for how in product(charges, orthogonal)), key=len)
 
 
-def encode_learning(level: SpectralLevel, state: BasisState, charge: float = CHARGES[0]) -> bytes:
-    """As :func:`encode_level`; the state goes on learning. ``charge`` is what the last predictor must save."""
+def encode_learning(
+    level: SpectralLevel, state: BasisState, charge: float = CHARGES[0], are_orthogonal: bool = True
+) -> bytes:
+    """As :func:`encode_level`; the state goes on learning.
+
+    Args:
+        level: what to code.
+        state: what the coder knows.
+        charge: what the last predictor must save.
+        are_orthogonal: whether to make use of it; vectors under a metric are not.
+    """
     exponent = _common_power(level.mean)
     mean = level.mean >> exponent
     is_even = (level.weights == WEIGHT_UNIT).all()
@@ -153,8 +167,9 @@ def encode_learning(level: SpectralLevel, state: BasisState, charge: float = CHA
     buffer = np.zeros((components + 1) * (bands + 1) * _BYTES_A_NUMBER + 1024, np.uint8)
     coder = _Coder(state, new_encoder(), buffer, charge=charge)
     coder.mean(mean, bands)
-    coder.vectors(np.ascontiguousarray(level.basis.T), level.shifts.astype(np.int64))
-    return _OPENING.pack(exponent, len(weights)) + weights + finished(coder.coder, buffer)
+    coder.vectors(np.ascontiguousarray(level.basis.T), level.shifts.astype(np.int64), are_orthogonal=are_orthogonal)
+    opening = _OPENING.pack(exponent + (0 if are_orthogonal else OBLIQUE), len(weights))
+    return opening + weights + finished(coder.coder, buffer)
 
 
 def decode_level(
@@ -168,6 +183,7 @@ def decode_level(
     if len(data) < _OPENING.size:
         raise StreamCorrupt("spectral level is cut", got=len(data))
     exponent, length = _OPENING.unpack_from(data)
+    are_orthogonal, exponent = exponent < OBLIQUE, exponent % OBLIQUE
     if exponent > 32 or _OPENING.size + length > len(data):
         raise StreamCorrupt("spectral level of the wrong length", got=(exponent, length, len(data)))
     weights = np.full(bands, WEIGHT_UNIT, np.int64)
@@ -176,9 +192,18 @@ def decode_level(
     buffer = np.frombuffer(data[_OPENING.size + length :], np.uint8).copy()
     coder = _Coder(first.copy(), new_decoder(buffer), buffer)
     mean = coder.mean(np.zeros(bands, np.int64), bands)
-    rows, shifts = coder.vectors(np.zeros((components, bands), np.int64), np.zeros(components, np.int64))
+    blank = np.zeros((components, bands), np.int64), np.zeros(components, np.int64)
+    rows, shifts = coder.vectors(*blank, are_orthogonal=are_orthogonal)
     basis = np.ascontiguousarray(rows.T)
     return check_loaded(SpectralLevel(mean << exponent, weights, basis, shifts, step, fraction_bits))
+
+
+def _most_alike(level: SpectralLevel) -> float:
+    """The largest product of two vectors of the basis, of unit length each."""
+    basis = level.decoded_basis()
+    products = basis.T @ basis
+    lengths = np.sqrt(np.maximum(np.diag(products), 1e-300))
+    return float(np.abs(np.triu(products / np.outer(lengths, lengths), 1)).max(initial=0.0))
 
 
 def _common_power(mean: Cells) -> int:
@@ -205,9 +230,9 @@ class _Coder:
         rows, _ = self._run(entries[None], np.array([shift]), LARGEST_MEAN_ENTRY, most=0)
         return rows[0]
 
-    def vectors(self, rows: Cells, shifts: Cells) -> tuple[Cells, Cells]:
+    def vectors(self, rows: Cells, shifts: Cells, *, are_orthogonal: bool) -> tuple[Cells, Cells]:
         """The basis ``(component, band)`` and its precisions."""
-        room = math.isqrt(CONSTRAINT_WORK // max(rows.size, 1))
+        room = math.isqrt(CONSTRAINT_WORK // max(rows.size, 1)) if are_orthogonal else 0
         return self._run(rows, shifts, LARGEST_ENTRY, most=min(MOST_CONSTRAINTS, room))
 
     def _run(self, rows: Cells, shifts: Cells, largest: int, most: int) -> tuple[Cells, Cells]:
