@@ -32,7 +32,7 @@ KIND = "feature_safety"
 REPORTED = "guarded_features"
 ROUNDS = 3  # features that a pixel may get back
 ALIKE = 0.98  # correlation from which two shapes are one
-BLOCK_PIXELS = 16_384
+BLOCK_PIXELS = 4096
 _PIECE = 2**22  # voxels at a time
 _SOURCE = "correlation.denoise"
 _ASSUMED_FWHM_NM = 10.0
@@ -57,6 +57,7 @@ def with_features(result: Restoration, knowledge: KnowledgeBase | None) -> Resto
     if not taken.any():
         return result
     cube, unit = result.decoded, unit_of(result.decoded, result.reasons)
+    ascending = axis.order if (np.diff(axis.order) < 0).any() else slice(None)  # a slice copies nothing
     grid, data = Grid.of(cube.data, unit), np.array(result.restored.data)
     decisions, parts = list(result.decisions), list(result.contributions)
     told: dict[str, int] = {}
@@ -64,7 +65,7 @@ def with_features(result: Restoration, knowledge: KnowledgeBase | None) -> Resto
         shapes = shapes_of(rule, knowledge, axis)
         if not len(shapes):
             continue
-        back, pixels = given_back(taken[axis.order], data[axis.order], shapes, rule.parameters.get("significance", 5.0))
+        back, pixels = given_back(taken[ascending], data[ascending], shapes, rule.parameters.get("significance", 5.0))
         told[rule.iri] = pixels
         if not pixels:
             continue

@@ -29,7 +29,7 @@ from palimpsest.restoration.rule_check import held_to_bounds
 from palimpsest.restoration.view import ACCEPTED, HIDDEN, LEFT_ALONE, Axis, to_repair, unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -73,7 +73,22 @@ def repair(
         UsageError: an unknown part.
         ModelMissing: the weights are not installed.
     """
+    def judged(prepared: Cube) -> Restoration:
+        return restore(
+            prepared, knowledge=knowledge, mask=mask, weights=weights, parts_left_out=parts_left_out, edges=edges,
+            is_decoded=is_decoded, infer_opaque=infer_opaque, companion=companion,
+        )
+
     found = search(cube) if is_searched else Found.without_stripes(cube)
+    joined = _prepared(found, mask, judged, is_denoised=is_denoised, infer_opaque=infer_opaque)
+    return held_to_bounds(with_features(joined, knowledge), knowledge)
+
+
+def _prepared(
+    found: Found, mask: NDArray[np.bool_] | None, judged: Callable[[Cube], Restoration], *, is_denoised: bool,
+    infer_opaque: bool,
+) -> Restoration:
+    """Stripes moved back, noise taken off, the rest judged, all joined; what is as large as the scene ends here."""
     if not is_denoised:
         found = found.marked(only_noisy=True)
     reasons = damage_of(found.cube, mask)
@@ -82,12 +97,8 @@ def repair(
     level = _without_stripes(found, measured)
     quiet = _without_noise(found, level, reasons, measured, kept) if is_denoised else None
     prepared = level if quiet is None or quiet.tells(reasons) else quiet.data
-    result = restore(
-        found.cube if prepared is found.cube.data else replace(found.cube, data=prepared), knowledge=knowledge,
-        mask=mask, weights=weights, parts_left_out=parts_left_out, edges=edges, is_decoded=is_decoded,
-        infer_opaque=infer_opaque, companion=companion,
-    )
-    joined = held_to_bounds(with_features(_joined(result, found, level, quiet, measured), knowledge), knowledge)
+    result = judged(found.cube if prepared is found.cube.data else replace(found.cube, data=prepared))
+    joined = _joined(result, found, level, quiet, measured)
     return joined if not is_denoised or quiet is not None else replace(
         joined, report={**joined.report, "remark": "too small to take noise off"}
     )
@@ -202,8 +213,10 @@ def _joined(
                 decisions.append(decision)
             parts.append(_moved(decisions.index(decision), touched, start, end, result.quantum))
     plane = before.shape[1] * before.shape[2]
+    count = int(touched.size)
+    del touched
     classes = result.classes.copy()
-    classes.reshape(-1)[touched] = ProvenanceClass.DENOISED
+    classes.reshape(-1)[is_touched] = ProvenanceClass.DENOISED
     judged = result.half_width
     report = {**result.report, "stripes": int((found.offsets != 0).sum() + (found.row_offsets != 0).sum())}
     if quiet is None:
@@ -213,7 +226,7 @@ def _joined(
         # What was judged from denoised spectra is no surer than they are.
         is_told = quiet.known[result.changed // plane]
         judged = np.where(is_told, judged, np.hypot(judged, half[result.changed]))
-        report |= {"denoised_voxels": int(touched.size), "factors": quiet.factors}
+        report |= {"denoised_voxels": count, "factors": quiet.factors}
     half[result.changed] = judged
     is_touched[result.changed] = True
     changed = np.flatnonzero(is_touched)
@@ -264,4 +277,5 @@ def _moved(
         places.append(some[given].astype(index))
         amounts.append(amount.astype(np.int32) if np.abs(amount).max(initial=0) < 2**31 else amount)
     place = np.concatenate(places)
-    return Contribution(decision, place, np.concatenate(amounts), np.full(place.size, FULL_TRUST, np.uint8))
+    trust = np.broadcast_to(np.uint8(FULL_TRUST), place.shape)  # one byte, however many voxels
+    return Contribution(decision, place, np.concatenate(amounts), trust)

@@ -219,9 +219,9 @@ def _assemble(
     knowledge = grounds.knowledge
     if knowledge is not None and seen.axis.centre_nm is None:
         report["remark"] = "no wavelengths: the library could not be asked"
-    clean = None if cube.reasons is None else np.where(
-        np.isin(np.arange(data.size), named).reshape(data.shape), np.uint8(Reason.GOOD), cube.reasons
-    )
+    clean = None if cube.reasons is None else cube.reasons.copy()
+    if clean is not None:
+        clean.reshape(-1)[named] = Reason.GOOD
     restored = replace(cube.with_data(data, f"restored {named.size} voxels"), reasons=clean)
     return Restoration(
         cube, restored, grid.quantum, tuple(ledger.decisions), tuple(ledger.contributions), named[order], widths[order],

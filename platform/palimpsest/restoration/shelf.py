@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-IN_MEMORY = 2**28  # bytes
+IN_MEMORY = 2**26  # bytes
 _ALIGNED = 8  # bytes
 SEGMENT = 2**26  # bytes of a file: every mapping holds a descriptor
 
