@@ -18,7 +18,7 @@ from palimpsest.codec.inspect import verify
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = {
     f"version {version} {name}": stream
-    for version in ("1", "2", "2_model_v3", "3_quick")
+    for version in ("1", "2", "2_model_v3", "3_quick", "3_model_v5")
     for name, stream in json.loads((FOLDER / f"streams_v{version}.json").read_text())["streams"].items()
 }
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, NDArray[np.generic]]
 
-DEFAULT = "v4"
+DEFAULT = "v5"
 SUFFIX = ".safetensors"
 MIXER = "mixer."
 BASIS = "basis."

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="the same seed learns the same weights")
     parser.add_argument("--scenes", type=Path, help="folder of the ENVI scenes that may teach; made scenes always do")
     parser.add_argument("--without", action="append", default=[], metavar="SCENE", help="hold a scene out")
-    parser.add_argument("--name", help="of the model; codec: default v4, or v4-without-SCENE")
+    parser.add_argument("--name", help="of the model; codec: default v5, or v5-without-SCENE")
     parser.add_argument("--steps", type=int, help="codec: gradient steps of the joint stage; the others in proportion")
     parser.add_argument("--levels-of", default="", metavar="MODEL",
                         help="codec: take the trained levels of this installed model; only the entropy coder learns")
