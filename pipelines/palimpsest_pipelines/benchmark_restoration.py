@@ -22,7 +22,16 @@ from palimpsest_pipelines.restoration_cases import DECODED, Case, cases_of
 from palimpsest_pipelines.restoration_judges import alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import load as load_judges
 from palimpsest_pipelines.restoration_rivals import ORACLE, cached, interpolated, rivals_for
-from palimpsest_pipelines.restoration_scores import MANY, Result, by_reason, intervals, pooled, score, sharpness
+from palimpsest_pipelines.restoration_scores import (
+    MANY,
+    Result,
+    by_ground,
+    by_reason,
+    intervals,
+    pooled,
+    score,
+    sharpness,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -260,7 +269,7 @@ def _results(case: Case, plan: Plan, note: Callable[[str], None]) -> Iterator[Re
             case.scene, case.name, name, *score(case, done.restored.data), round(seconds, 2),
             coverage=covered / number if number else None, half_width=width / number if number else None,
             sharpness=sharpness(case, done), is_exact=done.is_exact(),
-            by_reason=by_reason(case, done.restored.data), groups=groups,
+            by_reason=by_reason(case, done.restored.data), groups=groups, grounds=by_ground(case, done),
         )
 
 

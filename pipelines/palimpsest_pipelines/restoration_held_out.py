@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -69,6 +71,7 @@ FIRST_SEED = 772_001  # beside those of training, which are drawn below 2 ** 30,
 LEAST_COVER = 0.1  # of the pixels in which a subject must have the largest share
 MOST_TRIES = 80
 TOLD_PIXELS = 5
+CASES = ("wide",)
 _IRI = "https://example.org/added/"
 _PREFIXES = """@prefix plm: <https://w3id.org/palimpsest/vocabulary#> .
 @prefix skos: <http://www.w3.org/2004/02/skos/core#> .
@@ -143,10 +146,13 @@ def scene_with(subject: Subject, knowledge: KnowledgeBase) -> tuple[MadeScene, N
     """The first made scene in which a subject has the largest share in enough pixels, and those pixels ``(row, col)``.
 
     Of the scenes tried, the one with most where none has enough.
+
+    Raises:
+        UsageError: no scene shows it.
     """
     from palimpsest.scenes import make_scene
 
-    best: tuple[int, MadeScene | None, NDArray[np.bool_] | None] = (-1, None, None)
+    best: tuple[int, MadeScene | None, NDArray[np.bool_] | None] = (0, None, None)
     for seed in range(FIRST_SEED, FIRST_SEED + MOST_TRIES):
         scene = make_scene(SIDE, SIDE, seed=seed, kind=subject.kind, knowledge=knowledge)
         names = [iri.replace("#", "/").rsplit("/", 1)[-1] for iri in scene.material_iris]
@@ -158,8 +164,8 @@ def scene_with(subject: Subject, knowledge: KnowledgeBase) -> tuple[MadeScene, N
         if here.mean() >= LEAST_COVER:
             break
     _, found, pixels = best
-    assert found is not None
-    assert pixels is not None
+    if found is None or pixels is None:
+        raise UsageError("no made scene shows this material", got=subject.word, wanted=f"one of {MOST_TRIES} seeds")
     return found, pixels
 
 
@@ -218,7 +224,7 @@ def _restored(
     scene, pixels = scene_with(subject, packaged)
     cube = whole_bands(scene.observed)
     clean = scene.clean.data[np.flatnonzero(scene.observed.bands.good)]
-    for case in scene_cases(subject.word, cube, ("wide",)):
+    for case in scene_cases(subject.word, cube, CASES):
         lost = case.damaged
         plain = [_decibels(interpolated(case.struck, case.usable, kind), clean, lost, pixels, case.unit)
                  for kind in ("linear", "pchip")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,7 @@ class Result:
         is_exact: whether the contributions add up to the restoration in every voxel.
         by_reason: PSNR on the voxels of each kind of damage, dB.
         groups: of the intervals, by band group and kind of damage: voxels, those covered, sum of half widths.
+        grounds: the same by kind of material, as the expert rules name the truth's pixels; empty without wavelengths.
     """
 
     scene: str
@@ -52,6 +53,7 @@ class Result:
     is_exact: bool | None = None
     by_reason: dict[str, float] = field(default_factory=dict)
     groups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+    grounds: dict[str, tuple[int, int, float]] = field(default_factory=dict)
 
     @property
     def figure(self) -> float:
@@ -114,6 +116,38 @@ def intervals(case: Case, restoration: Restoration) -> dict[str, tuple[int, int,
     return found
 
 
+def by_ground(case: Case, restoration: Restoration) -> dict[str, tuple[int, int, float]]:
+    """Voxels, covered ones, and sum of half widths (of the unit), by the kind of material of their pixel.
+
+    Kinds are those of the release's hierarchy (vegetation, mineral, ...) for what the expert rules name in the truth;
+    'unnamed' is the rest. Empty where the scene has no wavelengths.
+    """
+    if not case.struck.bands.has_wavelengths:
+        return {}
+    place, names = _grounds(case)
+    voxels, _, width, error = _judged(case, restoration)
+    here = place[voxels % place.size]
+    return {
+        names[kind]: (int((here == kind).sum()), int((error <= width)[here == kind].sum()),
+                      float(width[here == kind].sum()))
+        for kind in np.unique(here)
+    }
+
+
+def _grounds(case: Case) -> tuple[NDArray[np.intp], tuple[str, ...]]:
+    """Kind of each pixel's material, ``(pixel,)``, and the kinds' names."""
+    from palimpsest.knowledge.identify import identify
+    from palimpsest.knowledge.mixtures import level_names
+    from palimpsest.knowledge.release import load
+
+    knowledge = load(None)
+    clean = replace(case.struck, data=np.asarray(case.truth), reasons=None)
+    kinds = level_names(knowledge)[-1]
+    names = tuple(dict.fromkeys(kinds))
+    number = np.array([names.index(kind) for kind in kinds], np.intp)
+    return number[identify(clean, knowledge).labels.reshape(-1)], names
+
+
 def sharpness(case: Case, restoration: Restoration) -> float | None:
     """Mean half width, of the unit, if all intervals were scaled to hold nine voxels in ten; None without voxels."""
     _, _, width, error = _judged(case, restoration)
@@ -154,11 +188,18 @@ def _kinds(case: Case, axis: object) -> NDArray[np.intp]:
 
 
 def pooled(results: list[Result]) -> dict[str, tuple[int, int, float]]:
-    """Intervals of several results together, as of :func:`intervals`, with 'overall' first."""
+    """Intervals of several results together, as of :func:`intervals`, with 'overall' first; then by ground."""
     total: dict[str, tuple[int, int, float]] = {"overall": (0, 0, 0.0)}
+
+    def add(key: str, row: tuple[int, int, float]) -> None:
+        n, c, w = total.get(key, (0, 0, 0.0))
+        total[key] = n + row[0], c + row[1], w + row[2]
+
     for result in results:
-        for name, (number, covered, width) in result.groups.items():
-            for key in ("overall", name):
-                n, c, w = total.get(key, (0, 0, 0.0))
-                total[key] = n + number, c + covered, w + width
+        for name, row in result.groups.items():
+            add("overall", row)
+            add(name, row)
+    for result in results:
+        for name, row in result.grounds.items():
+            add(f"ground {name}", row)
     return total
