@@ -42,10 +42,10 @@ def test_each_subject_is_in_the_release_and_goes_with_its_kin(packaged):
 
 
 def test_an_added_material_is_the_one_that_was_taken_under_its_own_name(packaged):
-    material = next(one for one in packaged.materials if word_of(one) == "gypsum")
+    material = next(one for one in packaged.materials if word_of(one) == "buddingtonite")
     release, iri = added(packaged, material)
     mine = next(one for one in release.materials if one.iri == iri)
-    assert mine.label == "added gypsum"
+    assert mine.label == "added buddingtonite"
     assert len(mine.features) == len(material.features)
     np.testing.assert_allclose(mine.spectrum, material.spectrum, atol=1e-4)
     assert len(release.materials) == len(without(packaged, HELD_OUT).materials) + 1
@@ -61,13 +61,13 @@ def _scene_with(subject, knowledge):
 
 
 def test_the_part_says_what_an_added_material_is_worth_and_whether_it_is_named(monkeypatch):
-    monkeypatch.setattr(held, "SUBJECTS", tuple(one for one in SUBJECTS if one.word in ("jarosite_K", "hematite")))
+    monkeypatch.setattr(held, "SUBJECTS", tuple(one for one in SUBJECTS if one.word in ("buddingtonite", "hematite")))
     monkeypatch.setattr(held, "scene_with", _scene_with)
     monkeypatch.setattr(held, "TOLD_PIXELS", 1)
     monkeypatch.setattr(held, "CASES", ("wide:swir_1450_1800",))
     notes = []
     table = held.measured(notes.append)
-    assert np.isfinite(table["held_out jarosite_K wide:swir_1450_1800 added"])
+    assert np.isfinite(table["held_out buddingtonite wide:swir_1450_1800 added"])
     assert "held_out: added, of trained materials' gain" in table
     assert 0 <= table["held_out: share of paragraphs that name it"] <= 1
     assert any("named" in note for note in notes)
