@@ -12,6 +12,7 @@ import numpy as np
 
 from palimpsest.restoration.context import Cells, Context
 from palimpsest.restoration.sources import LINEAR, LOW_RANK, PCHIP, SOURCES
+from palimpsest.restoration.trials import AVERAGED, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 GROUPS_A_STEP = 4
 SILENCED = 0.12  # share of sources that are silent in a step
+# Trials on made scenes are more honest than those on recorded ones: a source does in the gap as it does beside it. So
+# all trials of a source are moved by one random amount (common logarithm of an error), each by another, or none heard.
+OFF, OFF_EACH, UNTRIED = 0.25, 0.1, 0.25
 
 
 def thinned(example: Example, rng: np.random.Generator) -> Example:
@@ -38,23 +42,48 @@ def thinned(example: Example, rng: np.random.Generator) -> Example:
     to_cell = np.stack([context.material_cell[0][heard], place[context.material_cell[1][heard]]])
     silent = rng.random(len(SOURCES)) < SILENCED
     silent[[LINEAR, PCHIP, LOW_RANK]] = False
+    asked = np.unique(context.gap_of[kept])
+    asked = asked[asked >= 0]
+    renumbered = np.full(len(context.gaps.first) + 1, -1)
+    renumbered[asked] = np.arange(asked.size)
+    of_those = np.isin(context.trial_gap[1], asked)
     fewer = replace(
-        context,
+        context, gaps=context.gaps.some(asked), gap_speaks=context.gap_speaks[asked] & ~silent,
+        gap_of=renumbered[context.gap_of[kept]],
+        trial_gap=np.stack([context.trial_gap[0][of_those], renumbered[context.trial_gap[1][of_those]]]),
+        trial_edge=context.trial_edge[of_those],
         cells=Cells(cells.group[kept], cells.band[kept], cells.run[kept], cells.everywhere[kept], cells.scene[kept]),
         cell=context.cell[kept], speaks=context.speaks[kept] & ~silent, error=context.error[kept],
         candidate=context.candidate[kept], material_cell=to_cell, material_edge=context.material_edge[heard],
     )
     share = example.share[kept]
     return replace(
-        example, context=fewer, errors=example.errors[kept], valid=example.valid[kept],
+        example, context=_doubted(fewer, rng), errors=example.errors[kept], valid=example.valid[kept],
         share=share / max(float(share.sum()), 1e-9), kind=example.kind[kept], band_group=example.band_group[kept],
     )
+
+
+def _doubted(context: Context, rng: np.random.Generator) -> Context:
+    """The context with its trials, and what is averaged of them, less reliable than they are."""
+    off = (OFF * rng.standard_normal(len(SOURCES))).astype(np.float32)
+    error = context.trials.error + off
+    error = error + (OFF_EACH * rng.standard_normal(error.shape)).astype(np.float32)
+    told = context.candidate.copy()
+    told[..., 0] += off * (told[..., 3] > 0)
+    told[..., 1] += off * (told[..., 1] != 0)
+    heard = replace(context, candidate=told, trials=replace(context.trials, error=error))
+    if rng.random() >= UNTRIED:
+        return heard
+    told[..., :AVERAGED] = 0.0
+    return replace(heard, trial_gap=context.trial_gap[:, :0], trial_edge=context.trial_edge[:0])
 
 
 def merged(contexts: Sequence[Context]) -> Context:
     """One context with all nodes and edges of several."""
     count = np.array([
-        [len(c.cells.band), len(c.run), len(c.group), len(c.material), len(c.rule)] for c in contexts
+        [len(c.cells.band), len(c.run), len(c.group), len(c.material), len(c.rule), len(c.trials.first),
+         len(c.gaps.first)]
+        for c in contexts
     ])
     before = np.cumsum(count, axis=0) - count
     cells = Cells(
@@ -79,4 +108,7 @@ def merged(contexts: Sequence[Context]) -> Context:
         joined("group"), joined("material"), joined("rule"), shifted("material_cell", 3, 0), joined("material_edge"),
         shifted("rule_run", 4, 1), joined("rule_edge"),
         np.concatenate([np.full(n, k, np.int64) for k, n in enumerate(count[:, 2])]),
+        together([c.gaps for c in contexts]), joined("gap_speaks"),
+        np.concatenate([np.where(c.gap_of < 0, -1, c.gap_of + b[6]) for c, b in zip(contexts, before, strict=True)]),
+        together([c.trials for c in contexts]), shifted("trial_gap", 5, 6), joined("trial_edge"),
     )

@@ -1,9 +1,10 @@
 """Examples that the integrator learns judgement from: scenes with known truth, made damage, and every source's errors.
 
 Knowledge is varied as it will be in life: all of it, a random part, with the scene's own materials held out, only
-minerals (wrong on most places), none. So is what was recorded: reflectance; radiance under a sun and an atmosphere; raw
-numbers with a dark signal and centres some nanometres off; bands that are calibrated a little wrong each; cubes without
-wavelengths; cubes that a stream was made of and decoded from.
+minerals (wrong on most places), every material with another's spectrum, none. So is what was recorded: reflectance;
+radiance under a sun and an atmosphere; raw numbers with a dark signal and centres some nanometres off; bands that are
+calibrated a little wrong each; the faults of recorded scenes (:mod:`~palimpsest_pipelines.restoration_faults`); cubes
+without wavelengths; cubes that a stream was made of and decoded from.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP
 from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import view_of
 from palimpsest.scenes import KINDS, WIDE_CASES, degrade, make_scene
+from palimpsest_pipelines import restoration_faults as faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +40,9 @@ CROP = 56
 CODED = 32  # side of decoded examples: coding is dear
 SENSORS = ("aviris", "enmap", "emit", "hymap")
 LIGHTS = ("reflectance", "radiance", "raw")
-KNOWLEDGE = ("full", "part", "held out", "minerals", "none")
+KNOWLEDGE = ("full", "part", "held out", "minerals", "none", "shuffled")
 CASES = ("end", "f", "runs", "f", "e", "runs", "mixed", "end", "f", "runs", "runs", *WIDE_CASES)
+ZEROED = 0.5  # share of scenes with zeros in opaque bands
 DECODED, NAMELESS = 0.12, 0.25  # shares of examples from a stream, without wavelengths
 RATES = (0.1, 0.25, 0.5, 1.0)  # bpppc of decoded cubes
 _MOST_RUN = 60
@@ -127,14 +130,14 @@ def made_examples(
         sensor = SENSORS[int(rng.integers(len(SENSORS)))]
         scene = make_scene(
             SIDE, SIDE, sensor=sensor, seed=int(rng.integers(1 << 30)), kind=kind, noise=float(rng.uniform(0.3, 2)),
-            knowledge=knowledge,
+            opaque="zero" if rng.random() < ZEROED else "noise", knowledge=knowledge,
         )
         light = LIGHTS[int(rng.choice(3, p=[0.4, 0.25, 0.35]))]
         recorded, truth = _recorded(rng, scene, light, knowledge)
         if rng.random() < DECODED:
             recorded, truth = _decoded(recorded, RATES[int(rng.integers(len(RATES)))]), truth[:, :CODED, :CODED]
         case = CASES[number % len(CASES)]
-        which = KNOWLEDGE[int(rng.choice(5, p=[0.3, 0.2, 0.25, 0.15, 0.1]))]
+        which = KNOWLEDGE[int(rng.choice(6, p=[0.3, 0.17, 0.2, 0.13, 0.1, 0.1]))]
         known = vary(knowledge, which, rng, scene.material_iris)
         damaged = _struck(rng, recorded, case, number)
         found = example_of(damaged, truth, known, (f"made-{kind}-{number}", case, which), number)
@@ -154,7 +157,7 @@ def real_examples(
         if rng.random() < DECODED:
             part, truth = _decoded(part, RATES[int(rng.integers(len(RATES)))]), truth[:, :CODED, :CODED]
         case = CASES[number % len(CASES)]
-        which = KNOWLEDGE[int(rng.choice(5, p=[0.6, 0.15, 0.0, 0.15, 0.1]))]
+        which = KNOWLEDGE[int(rng.choice(6, p=[0.55, 0.13, 0.0, 0.12, 0.1, 0.1]))]
         known = vary(knowledge, which, rng, ())
         damaged = _struck(rng, part, case, number)
         found = example_of(damaged, truth, known, (name, case, which), number)
@@ -177,7 +180,17 @@ def vary(
         keep = tuple(material for material in keep if material.iri not in gone and rng.random() < 0.85)
     elif which == "minerals":
         keep = tuple(material for material in keep if material.features)
+    elif which == "shuffled":
+        order = rng.permutation(len(keep))
+        keep = tuple(
+            replace(one, spectrum=_twisted(keep[other].spectrum, rng)) for one, other in zip(keep, order, strict=True)
+        )
     return replace(knowledge, materials=keep)
+
+
+def _twisted(spectrum: NDArray[np.float32] | None, rng: np.random.Generator) -> NDArray[np.float32] | None:
+    """A spectrum, or the same from its other end: wrong in the right form."""
+    return spectrum if spectrum is None or rng.random() < 0.5 else np.ascontiguousarray(spectrum[::-1])
 
 
 def _recorded(
@@ -195,6 +208,7 @@ def _recorded(
         # Raw numbers carry a dark signal, and old scenes centres that are some nanometres off.
         dark = float(rng.uniform(0, 0.2) * np.percentile(truth, 99))
         bands = replace(bands, centre_nm=bands.centre_nm + rng.uniform(-6, 6))
+    values, truth, bands = _with_faults(rng, values, truth, bands)
     # Every band a little wrong in its own way: recorded radiance zigzags, calibrated reflectance hardly.
     strength = 0.06 if light != "reflectance" else 0.015
     gain = gain * np.exp(np.exp(rng.uniform(np.log(0.001), np.log(strength))) * rng.standard_normal(gain.shape))
@@ -209,11 +223,30 @@ def _recorded(
     return recorded, (truth * gain + dark)[kept]
 
 
+def _with_faults(
+    rng: np.random.Generator, values: NDArray[np.float64], truth: NDArray[np.float64], bands: BandTable
+) -> tuple[NDArray[np.float64], NDArray[np.float64], BandTable]:
+    """What was stored and what would have been without noise, both with the same faults of recorded scenes."""
+    if rng.random() < faults.FAULTLESS:
+        return values, truth, bands
+    centre = bands.centre_nm
+    assert centre is not None
+    gain = faults.gains(rng, centre, *values.shape[1:])
+    offset = faults.stray(rng, float(truth.mean()), centre.size)[:, None, None]
+    step = faults.polished(rng, centre)
+    shut = ~bands.good[:, None, None]
+    shifted = replace(bands, centre_nm=np.maximum.accumulate(centre + faults.shift_of(rng, centre)))
+    return (
+        np.where(shut, values, step(values * gain + offset)), np.where(shut, truth, step(truth * gain + offset)),
+        shifted,
+    )
+
+
 def _kept(rng: np.random.Generator, bands: BandTable, light: str) -> NDArray[np.intp]:
     """Bands that a scene came with: opaque windows cut out, cut out but for their slopes, or left in."""
     assert bands.centre_nm is not None
     away = np.abs(bands.centre_nm[:, None] - bands.centre_nm[bands.good]).min(1)
-    reach = (0.0, 35.0, np.inf)[int(rng.choice(3, p=[0.8, 0.0, 0.2] if light == "reflectance" else [0.3, 0.5, 0.2]))]
+    reach = (0.0, 35.0, np.inf)[int(rng.choice(3, p=[0.4, 0.3, 0.3] if light == "reflectance" else [0.3, 0.5, 0.2]))]
     return np.flatnonzero(away <= reach)
 
 
@@ -276,6 +309,8 @@ def _light(rng: np.random.Generator, cube: Cube, knowledge: KnowledgeBase) -> ND
     assert centre is not None
     basis = shapes(centre, knowledge.windows)
     scale = np.array([0.0, rng.uniform(0.3, 1.1), rng.uniform(0, 1.3), rng.uniform(0, 0.1), rng.uniform(-0.2, 0.2)])
-    wander = np.interp(centre, np.linspace(centre.min(), centre.max(), 9), rng.normal(0, 0.05, 9))
+    knots = int(rng.integers(6, 26))
+    strength = np.exp(rng.uniform(np.log(0.03), np.log(0.25)))
+    wander = np.interp(centre, np.linspace(centre.min(), centre.max(), knots), rng.normal(0, strength, knots))
     gain = np.exp(basis @ scale + wander)
     return np.asarray(gain / gain.max())[:, None, None]

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from palimpsest.restoration.integrator import Integrator
 
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
-EPOCHS = 28
+EPOCHS = 18
 MEMBERS = 3
-MADE = 331
+MADE = 240
 REAL_EACH = 30
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02

@@ -28,6 +28,18 @@ from palimpsest.restoration.sources import (
     Sources,
     runs_of,
 )
+from palimpsest.restoration.trials import (
+    AVERAGED,
+    Stretches,
+    averaged,
+    evidence_edges,
+    framed,
+    gaps_of,
+    log,
+    placed,
+    rim_misfit,
+    steps_nm,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,14 +50,13 @@ if TYPE_CHECKING:
     from palimpsest.restoration.view import View
 
 CELL_FEATURES = 13
-CANDIDATE_FEATURES = 6 + len(SOURCES)
+CANDIDATE_FEATURES = AVERAGED + 6 + len(SOURCES)
 MATERIAL_FEATURES = 6
 RULE_FEATURES = 3
 GROUP_FEATURES = 24
 RUN_FEATURES = 16
 SOURCE_FEATURES = 5 + len(SOURCES)
 _LEAST_SHARE = 0.04  # of a pixel group, from which a material is heard about it
-RIM = 4  # bands on each side of a gap that tell how it is framed
 _TINY = 1e-4
 
 
@@ -80,6 +91,11 @@ class Context:
         material_cell, rule_run: edges, ``(2, edge)`` int64 (from, to); with attributes in ``material_edge``,
             ``rule_edge``, ``(edge, 3)`` and ``(edge, 2)``.
         group_scene: number of the scene of each group, ``(group,)``.
+        gaps: shared runs in the eyes of each pixel group.
+        gap_speaks: ``(gap, source)``.
+        gap_of: gap of each cell, -1 without one, ``(cell,)``.
+        trials: what was tried, one by one.
+        trial_gap: edges, ``(2, edge)`` int64 (trial, gap), with attributes in ``trial_edge``.
     """
 
     cells: Cells
@@ -97,6 +113,12 @@ class Context:
     rule_run: NDArray[np.int64]
     rule_edge: NDArray[np.float32]
     group_scene: NDArray[np.int64]
+    gaps: Stretches
+    gap_speaks: NDArray[np.bool_]
+    gap_of: NDArray[np.int64]
+    trials: Stretches
+    trial_gap: NDArray[np.int64]
+    trial_edge: NDArray[np.float32]
 
 
 def build(
@@ -125,14 +147,19 @@ def build(
     )
     statistics = _statistics(view, member, proposals, cells)
     cell = _cell_features(view, member, sources, noise, cells, runs, statistics)
+    gaps = gaps_of(view, member, groups, proposals, sources, noise, runs)
+    gap_of = placed(gaps, cells.run, cells.group)
+    trial_gap, trial_edge = evidence_edges(evidence.trials, gaps, view.axis)
     candidate, error = _candidate_features(evidence, sources, cells, statistics)
+    plain = averaged(evidence.trials, len(gaps.first), trial_gap, trial_edge, gap_of, error)
+    candidate = np.concatenate([plain, candidate], 2)
     source = _source_features(sources, statistics.speaks, error)
     material, material_cell, material_edge = _materials(view, member, proposals, sources, cells, runs, knowledge)
     rule, rule_run, rule_edge = _rules(view, runs, knowledge)
     return Context(
         cells, cell, statistics.speaks, error, candidate, source, _run_features(view, runs, sources, evidence, noise),
         _group_features(view, member, groups), material, rule, material_cell, material_edge, rule_run, rule_edge,
-        np.zeros(groups, np.int64),
+        np.zeros(groups, np.int64), gaps, gaps.speaks, gap_of, evidence.trials, trial_gap, trial_edge,
     )
 
 
@@ -170,15 +197,11 @@ def _statistics(view: View, member: NDArray[np.intp], proposals: Proposals, cell
     return _Statistics(speaks, apart, bend, spread, level)
 
 
-def _log(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.log10(np.maximum(np.nan_to_num(values, nan=_TINY), 0) + _TINY) + 2.0
-
-
 def _cell_features(
     view: View, member: NDArray[np.intp], sources: Sources, noise: NDArray[np.float64], cells: Cells, runs: list[Run],
     statistics: _Statistics,
 ) -> NDArray[np.float32]:
-    nm, bands = _nm(view), view.axis.count
+    nm, bands = steps_nm(view.axis), view.axis.count
     first = np.array([run.first for run in runs])[cells.run]
     last = np.array([run.last for run in runs])[cells.run]
     left, right = np.maximum(first - 1, 0), np.minimum(last, bands - 1)
@@ -190,21 +213,16 @@ def _cell_features(
     gain = np.ones(bands) if sources.lit is None else sources.lit.gain
     features = np.stack([
         np.log10(near + 1) - 1.5, np.clip((cells.band - first) / np.maximum(last - first, 1), 0, 1),
-        cells.everywhere * 1.0, share, _log(noise[cells.band]), _log(statistics.level), _log(statistics.bend),
-        _log(statistics.bend) - _log(noise[cells.band]), _log(statistics.spread), weight,
+        cells.everywhere * 1.0, share, log(noise[cells.band]), log(statistics.level), log(statistics.bend),
+        log(statistics.bend) - log(noise[cells.band]), log(statistics.spread), weight,
         np.log(gain)[cells.band] - np.mean(np.log(gain)),
         statistics.speaks[:, LOW_RANK] * 1.0, statistics.speaks[:, KNOWLEDGE[0]] * 1.0,
     ], 1)
     return features.astype(np.float32)
 
 
-def _nm(view: View) -> NDArray[np.float64]:
-    # Without wavelengths a band counts as ten nanometres, which is what most sensors have.
-    return view.axis.along if view.axis.centre_nm is not None else view.axis.along * 10.0
-
-
 def _fit_quality(reading: Reading | None) -> float:
-    return 0.0 if reading is None else float(_log(np.array([np.nanmedian(reading.misfit)]))[0])
+    return 0.0 if reading is None else float(log(np.array([np.nanmedian(reading.misfit)]))[0])
 
 
 def _source_features(
@@ -238,11 +256,11 @@ def _candidate_features(
     best = np.where(statistics.speaks, error, np.inf).min(1, keepdims=True)
     best = np.where(np.isfinite(best), best, 1.0)
     numbers = np.stack([
-        _log(error), known * 1.0, _log(error) - _log(best), _log(statistics.apart), _log(own),
+        log(error), known * 1.0, log(error) - log(best), log(statistics.apart), log(own),
         np.clip(error / (quiet + _TINY), 0, 10) / 10,
     ], 2)
     names = np.tile(np.eye(len(SOURCES))[None], (count, 1, 1))
-    return np.concatenate([numbers, names], 2).astype(np.float32), _log(error).astype(np.float32)
+    return np.concatenate([numbers, names], 2).astype(np.float32), log(error).astype(np.float32)
 
 
 def _runs(damaged: NDArray[np.bool_], everywhere: NDArray[np.bool_]) -> tuple[list[Run], NDArray[np.int64]]:
@@ -257,7 +275,7 @@ def _runs(damaged: NDArray[np.bool_], everywhere: NDArray[np.bool_]) -> tuple[li
 def _run_features(
     view: View, runs: list[Run], sources: Sources, evidence: Evidence, noise: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    nm, axis = _nm(view), view.axis
+    nm, axis = steps_nm(view.axis), view.axis
     seen = view.usable.sum(0)
     mean = (view.values * view.usable).sum(0) / np.maximum(seen, 1)
     level = max(float(mean[seen > 0].mean()) if (seen > 0).any() else 1.0, _TINY)
@@ -267,7 +285,7 @@ def _run_features(
             float(run.first == 0), float(run.last == axis.count), float(sources.everywhere[run.first]),
             float(axis.centre_nm is not None),
             (float(nm[run.first]) - 1400.0) / 1000.0 if axis.centre_nm is not None else 0.0,
-            *_framed(run, mean, seen > 0, level), _rim_misfit(sources.flat, run), _rim_misfit(sources.lit, run),
+            *framed(run, mean, seen > 0, level), rim_misfit(sources.flat, run), rim_misfit(sources.lit, run),
             *_along(evidence, run, noise),
         ]
         for run in runs
@@ -275,37 +293,14 @@ def _run_features(
     return np.asarray(rows, np.float32).reshape(-1, RUN_FEATURES)
 
 
-def _framed(run: Run, mean: NDArray[np.float64], seen: NDArray[np.bool_], level: float) -> tuple[float, ...]:
-    """Level at the rim, step across the gap, slope at it and roughness beside it, all relative to the mean level."""
-    before, after = np.flatnonzero(seen[: run.first]), run.last + np.flatnonzero(seen[run.last :])
-    sides = [before[-2 * RIM :][::-1], after[: 2 * RIM]]
-    lines = [mean[side] / level for side in sides if side.size]
-    if not lines:
-        return 0.0, 0.0, 0.0, 0.0
-    step = abs(lines[0][0] - lines[-1][0])
-    slope = max(float(np.abs(line[0] - line[: RIM + 1].mean())) for line in lines)
-    bends = [np.diff(line, 2) for line in lines if line.size > 2]
-    rough = float(np.sqrt(np.mean(np.concatenate(bends) ** 2))) if bends else 0.0
-    low = min(float(line[0]) for line in lines)
-    return tuple(float(_log(np.array([value]))[0]) for value in (low, step, slope, rough))
-
-
-def _rim_misfit(reading: Reading | None, run: Run) -> float:
-    if reading is None:
-        return 0.0
-    beside = np.concatenate([reading.misfit[max(run.first - RIM, 0) : run.first], reading.misfit[run.last :][:RIM]])
-    known = beside[np.isfinite(beside)]
-    return float(_log(np.array([np.sqrt((known**2).mean())]))[0]) if known.size else 0.0
-
-
 def _along(evidence: Evidence, run: Run, noise: NDArray[np.float64]) -> tuple[float, float, float]:
     """How lines did in trials further out, against the noise, and cubics and kriging against lines."""
     tried = np.sqrt(evidence.along[:, run.first])
     if not np.isfinite(tried[LINEAR]):
         return 0.0, 0.0, 0.0
-    lines, cubics, kriged = (float(_log(np.array([tried[source]]))[0]) for source in (LINEAR, PCHIP, KRIGING))
+    lines, cubics, kriged = (float(log(np.array([tried[source]]))[0]) for source in (LINEAR, PCHIP, KRIGING))
     behind = kriged - lines if np.isfinite(tried[KRIGING]) else 0.0
-    return lines - float(_log(noise[[run.first]])[0]), cubics - lines, behind
+    return lines - float(log(noise[[run.first]])[0]), cubics - lines, behind
 
 
 def _group_features(view: View, member: NDArray[np.intp], groups: int) -> NDArray[np.float32]:
@@ -321,7 +316,7 @@ def _group_features(view: View, member: NDArray[np.intp], groups: int) -> NDArra
         scatter = np.sqrt((((view.values[inside] - mean) ** 2) * seen).sum(0) / np.maximum(seen.sum(0), 1))
         for k, place in enumerate(places):
             if place.size:
-                out[g, 2 * k], out[g, 2 * k + 1] = mean[place].mean(), _log(scatter[place].mean())
+                out[g, 2 * k], out[g, 2 * k + 1] = mean[place].mean(), log(scatter[place].mean())
         out[g, -2], out[g, -1] = inside.mean(), seen.mean()
     return out
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from palimpsest.restoration.semantic_mapper import narrowed, read_scene
 from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, SOURCES, Run, Sources, propose, runs_of
+from palimpsest.restoration.trials import Stretches, stretches_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.restoration.kernel_blend import KernelBlend
+    from palimpsest.restoration.organiser import PixelGroups
     from palimpsest.restoration.semantic_mapper import Library
+    from palimpsest.restoration.sources import Proposals
     from palimpsest.restoration.view import View
 
 
 TRIAL_PIXELS = 240
 ALONG = (LINEAR, PCHIP, KRIGING)
 STEPS_OUT = 3
+HALVES = (((-1, 0), 0.5), ((1, 0), 0.5))  # of a wide run: beside it, half as wide
 _TINY = 1e-12
 _LEAST_SHARE = 0.03  # of a trial's error that is never explained by the noise of the truth
 
@@ -45,15 +49,18 @@ class Evidence:
         along: squared errors of those who look along the spectrum alone (:data:`ALONG`), in trials further out too,
             geometric mean over the places, ``(source, band)``; NaN where nothing was tried. They cost little, so that
             more places can be asked; which of them is better is told by these places.
+        trials: of gaps that all pixels share, one by one.
     """
 
     error: NDArray[np.float64]
     noise: NDArray[np.float64]
     along: NDArray[np.float64]
+    trials: Stretches
 
 
 def gather(
     sources: Sources, sample: View, means: NDArray[np.float64], library: Library | None, noise: NDArray[np.float64],
+    groups: PixelGroups,
 ) -> Evidence:
     """Evidence from a sample of pixels.
 
@@ -63,6 +70,7 @@ def gather(
         means: spectra for reading the scene again without the hidden bands, ``(spectrum, band)``.
         library: the materials at the bands, or None.
         noise: standard deviation per band, ``(band,)``.
+        groups: of pixels.
     """
     bands = sample.axis.count
     error = np.full((len(SOURCES), bands), np.nan)
@@ -74,25 +82,35 @@ def gather(
     runs = runs_of(sources.everywhere)
     everyone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
     alone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
-    for side, step in itertools.product((-1, 1), range(STEPS_OUT)):
-        places = {run: _beside(run, side, sources.everywhere, step) for run in runs}
+    told: list[Stretches] = []
+    member = groups.of(some)
+    for (side, step), share in (*itertools.product(itertools.product((-1, 1), range(STEPS_OUT)), (1.0,)), *HALVES):
+        places = {run: _beside(run, side, sources.everywhere, step, share) for run in runs}
+        if share < 1:
+            places = {run: None if run in sources.blends else place for run, place in places.items()}
         hidden = np.zeros(bands, bool)
         for place in places.values():
             if place is not None:
                 hidden[place] = True
         if not hidden.any():
             continue
-        # Reading the library again is dear: about a wide gap it is asked right beside it alone.
-        blind = _without(sources, library if step == 0 or sources.blends else None, means, hidden, {
+        blind = _without(sources, library, means, hidden, {
             Run(place.start, place.stop): sources.blends[run]
             for run, place in places.items() if place is not None and run in sources.blends
         })
-        squared, counted = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)))
-        for run, place in places.items():
-            if place is not None:
-                found = _mean_error(squared[:, place], counted[:, place], tried_noise[place])
-                alone[run].append(found)
-                everyone[run] += [found] if step == 0 or run in sources.blends else []
+        squared, counted, found, shown = _trial(blind, some, np.tile(hidden, (len(some.pixels), 1)))
+        truth = np.where(some.usable, some.values, np.float32(np.nan))
+        for number, (run, place) in enumerate(places.items()):
+            if place is None:
+                continue
+            tried = Run(place.start, place.stop)
+            told.append(stretches_of(
+                shown, member, len(groups.centres), tried, number, found, blind, noise, truth
+            ))
+            if share == 1:
+                error_there = _mean_error(squared[:, place], counted[:, place], tried_noise[place])
+                alone[run].append(error_there)
+                everyone[run] += [error_there] if step == 0 or run in sources.blends else []
     along = np.full((len(SOURCES), bands), np.nan)
     for run in runs:
         inside = slice(run.first, run.last)
@@ -109,7 +127,7 @@ def gather(
         ratio = along[source] / along[LINEAR]
         error[source] = np.where(np.isfinite(ratio * error[LINEAR]), ratio * error[LINEAR], error[source])
     _scattered(sources, sample, error, tried_noise)
-    return Evidence(error, tried_noise, along)
+    return Evidence(error, tried_noise, along, together(told))
 
 
 def _mean_error(
@@ -133,7 +151,7 @@ def _scattered(
     # A pixel far away in the sample lends its truth to the damage of this one.
     lenders = (struck + len(sample.pixels) // 2) % len(sample.pixels)
     view = sample.rows(lenders)
-    squared, counted = _trial(sources, view, dead[struck] & view.usable)
+    squared, counted, _, _ = _trial(sources, view, dead[struck] & view.usable)
     tried = counted.any(0) & ~sources.everywhere
     for band in np.flatnonzero(tried):
         error[:, band] = _mean_error(squared[:, [band]], counted[:, [band]], noise[[band]])
@@ -143,13 +161,13 @@ def _scattered(
 
 def _trial(
     sources: Sources, view: View, hidden: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Proposals, View]:
     hidden = hidden & view.usable
     shown = view.hiding(hidden)
     found = propose(sources, shown)
     judged = hidden[None] & found.speaks
     squared = np.where(judged, (found.values - view.values[None]).astype(np.float64) ** 2, 0.0)
-    return squared.sum(1), judged.sum(1).astype(np.float64)
+    return squared.sum(1), judged.sum(1).astype(np.float64), found, shown
 
 
 def _without(
@@ -167,10 +185,10 @@ def _without(
     return Sources(everywhere, None, flat, lit, {**sources.blends, **blends})
 
 
-def _beside(run: Run, side: int, everywhere: NDArray[np.bool_], step: int) -> slice | None:
-    """Bands as wide as a run, ``step`` widths out from it; None where the cube ends or other gaps are."""
+def _beside(run: Run, side: int, everywhere: NDArray[np.bool_], step: int, share: float = 1.0) -> slice | None:
+    """Bands ``share`` as wide as a run, ``step`` widths out from it; None where the cube ends or other gaps are."""
     bands = everywhere.size
-    width = min(run.last - run.first, max(2, int((~everywhere).sum()) // 5))
+    width = max(1, round(share * min(run.last - run.first, max(2, int((~everywhere).sum()) // 5))))
     out = 1 + step * (width + 1)
     first = run.first - out - width if side < 0 else run.last + out
     if step == 0:

@@ -27,6 +27,7 @@ from palimpsest.restoration.context import (
     Context,
 )
 from palimpsest.restoration.sources import SOURCES
+from palimpsest.restoration.trial_attention import TrialAttention
 
 ROUNDS = 2
 MATERIAL_EDGE, RULE_EDGE = 3, 2
@@ -62,10 +63,12 @@ class Embedding:
     Args:
         cell: ``(cell, width)``.
         candidate: ``(cell, source, width)``.
+        error: the sources' expected log error after the trials were weighed, ``(cell, source)``.
     """
 
     cell: Tensor
     candidate: Tensor
+    error: Tensor
 
 
 class GraphProcessor(nn.Module):
@@ -85,6 +88,7 @@ class GraphProcessor(nn.Module):
         self.width = width
         self.embed = nn.ModuleDict({name: nn.Linear(size, width) for name, size in sizes.items()})
         attributes = {"material>cell": MATERIAL_EDGE, "rule>run": RULE_EDGE}
+        self.trials = TrialAttention(width)
         self.rounds = nn.ModuleList(
             nn.ModuleDict({
                 self._key(edge): TypedMessages(width, attributes.get(edge, 0)) for edge in self.EDGES
@@ -115,9 +119,16 @@ class GraphProcessor(nn.Module):
             "source": self.embed["source"](torch.from_numpy(context.source)),
         }
         index = edge_indices(context)
+        error = torch.from_numpy(context.error)
+        told = torch.zeros(())
+        if edges:
+            word = self.trials(context)
+            error, told = word.error, word.message.reshape(count * len(SOURCES), width)
         for number in range(ROUNDS):
             messages, update = cast("nn.ModuleDict", self.rounds[number]), cast("nn.ModuleDict", self.update[number])
             heard = {name: torch.zeros_like(value) for name, value in state.items()}
+            if edges and number == 0:
+                heard["candidate"] = heard["candidate"] + told
             for edge in self.EDGES if edges else ():
                 sender, receiver = edge.split(">")
                 pair, attributes = index[edge]
@@ -126,7 +137,7 @@ class GraphProcessor(nn.Module):
                     heard[receiver] = heard[receiver] + said
             for name in update:
                 state[name] = state[name] + torch.nn.functional.gelu(update[name](state[name] + heard[name]))
-        return Embedding(state["cell"], state["candidate"].reshape(count, len(SOURCES), width))
+        return Embedding(state["cell"], state["candidate"].reshape(count, len(SOURCES), width), error)
 
 
 def edge_indices(context: Context) -> dict[str, tuple[Tensor, Tensor | None]]:

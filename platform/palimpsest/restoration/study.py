@@ -112,7 +112,7 @@ def study(
     proposals = propose(sources, judged)
     context = None
     if damaged.size:
-        evidence = gather(sources, sample, means, library, noise)
+        evidence = gather(sources, sample, means, library, noise, groups)
         context = build(
             judged, groups.of(judged), proposals, sources, evidence, noise, knowledge, len(groups.centres)
         )

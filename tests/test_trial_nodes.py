@@ -1,0 +1,102 @@
+"""Trials as nodes of the graph, and what edges make of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import torch
+from restoration_cubes import cube_of, knowledge, mixtures, with_gap
+
+from palimpsest.restoration.integrator import Integrator
+from palimpsest.restoration.sources import LIBRARY, LINEAR, SOURCES
+from palimpsest.restoration.study import study
+from palimpsest.restoration.trial_attention import MOST_SHIFT, TrialAttention
+from palimpsest.restoration.trials import EVERYONE
+from palimpsest_pipelines.restoration_batches import merged
+from palimpsest_pipelines.restoration_judges import PerNode
+
+
+@cache
+def context():
+    cube = with_gap(cube_of(mixtures()), 30, 40)
+    return study(cube, cube.voxel_reasons(), knowledge()).context
+
+
+def seeded(kind: type[Integrator] = Integrator, members: int = 1) -> Integrator:
+    torch.manual_seed(5)
+    network = kind(members=members)
+    for member in network.members:
+        for layer in (member.aligner.key, member.aligner.bias, member.processor.trials.verdict[-1]):
+            torch.nn.init.normal_(layer.weight, std=0.5)
+    return network.eval()
+
+
+def test_every_trial_lies_beside_the_gap_and_knows_its_errors():
+    told = context().trials
+    assert len(told.first) > 4
+    assert ((told.last <= 30) | (told.first >= 40)).all()
+    assert told.speaks[:, LIBRARY].all()
+    assert np.isfinite(told.error[told.speaks]).all()
+    assert np.ptp(told.error[:, LINEAR]) > 0.1
+    assert (told.error[:, SOURCES.index("library.residual")] < told.error[:, LIBRARY]).mean() > 0.7
+
+
+def test_a_gap_hears_the_trials_of_its_group_and_of_everyone():
+    seen = context()
+    sender, receiver = seen.trial_gap
+    groups = seen.trials.group[sender]
+    assert ((groups == seen.gaps.group[receiver]) | (groups == EVERYONE)).all()
+    assert set(seen.gap_of.tolist()) <= set(range(len(seen.gaps.first)))
+
+
+def test_attention_over_trials_begins_at_their_plain_mean():
+    seen = context()
+    torch.manual_seed(0)
+    mean, _, number = TrialAttention(16)._attended(seen)
+    sender, receiver = seen.trial_gap
+    for gap in (0, len(seen.gaps.first) - 1):
+        there = sender[receiver == gap]
+        expected = np.where(seen.trials.speaks[there], seen.trials.error[there], 0).sum(0)
+        assert np.allclose(
+            mean[gap].detach(), expected / np.maximum(seen.trials.speaks[there].sum(0), 1), atol=1e-4
+        )
+        assert np.array_equal(number[gap], seen.trials.speaks[there].sum(0))
+
+
+def test_a_trial_is_heard_along_its_edges_alone_and_moved_within_bounds():
+    seen, heard = context(), seeded().members[0].processor.trials
+    gap = int(seen.gap_of[0])
+    sender, receiver = seen.trial_gap
+    other = np.setdiff1d(np.arange(len(seen.trials.first)), sender[receiver == gap])
+    worse = seen.trials.error.copy()
+    worse[other] += 1.0
+    moved = replace(seen, trials=replace(seen.trials, error=worse))
+    with torch.no_grad():
+        before, after = heard(seen).error, heard(moved).error
+        mean, _, number = heard._attended(seen)
+    same = seen.gap_of == gap
+    assert torch.equal(before[same], after[same])
+    assert not torch.equal(before[~same], after[~same])
+    low = np.where(seen.trials.speaks, seen.trials.error, np.inf).min(0) - MOST_SHIFT - 1e-4
+    high = np.where(seen.trials.speaks, seen.trials.error, -np.inf).max(0) + MOST_SHIFT + 1e-4
+    asked = number.numpy() > 0
+    assert ((mean.numpy() >= low) & (mean.numpy() <= high))[asked].all()
+
+
+def test_scenes_of_one_batch_stay_strangers():
+    cube = with_gap(cube_of(mixtures(seed=4)), 12, 20)
+    second, network = study(cube, cube.voxel_reasons(), knowledge()).context, seeded()
+    with torch.no_grad():
+        both = network(merged([context(), second])).weights
+        each = torch.cat([network(context()).weights, network(second).weights])
+    assert torch.allclose(both, each, atol=1e-4)
+
+
+def test_a_per_node_network_hears_no_trial():
+    torn = replace(context(), trial_gap=np.zeros((2, 0), np.int64), trial_edge=context().trial_edge[:0])
+    network, whole = seeded(PerNode), seeded()
+    with torch.no_grad():
+        assert torch.equal(network(context(), edges=True).weights, network(torn, edges=True).weights)
+        assert not torch.equal(whole(context()).weights, whole(torn).weights)
