@@ -15,7 +15,7 @@ from palimpsest.restoration.study import study
 from palimpsest.restoration.trial_attention import MOST_SHIFT, TrialAttention
 from palimpsest.restoration.trials import EVERYONE
 from palimpsest_pipelines.restoration_batches import merged
-from palimpsest_pipelines.restoration_judges import PerNode
+from palimpsest_pipelines.restoration_judges import PerNode, alone
 
 
 @cache
@@ -100,3 +100,19 @@ def test_a_per_node_network_hears_no_trial():
     with torch.no_grad():
         assert torch.equal(network(context(), edges=True).weights, network(torn, edges=True).weights)
         assert not torch.equal(whole(context()).weights, whole(torn).weights)
+
+
+def test_a_source_that_one_member_alone_believes_gets_little_of_its_weight():
+    network, seen = seeded(members=3), context()
+    with torch.no_grad():
+        for number, member in enumerate(network.members):
+            torch.nn.init.normal_(member.aligner.bias.weight, std=2.0 if number == 0 else 0.05)
+        each = torch.stack([member(seen, edges=True, left_out=()).weights for member in network.members])
+        plain, verdict = network(seen).weights, network.verdict(seen).weights
+    assert torch.allclose(verdict.sum(1), torch.ones(len(verdict)))
+    assert (verdict[~torch.from_numpy(seen.speaks)] < 1e-6).all()
+    odd = (each[0] - each[1:].max(0).values).max(1)
+    cell, source = int(odd.values.argmax()), int(odd.indices[odd.values.argmax()])
+    assert verdict[cell, source] < plain[cell, source]
+    single = network.members[0](seen, edges=True, left_out=()).weights
+    assert torch.allclose(alone(network, 0).verdict(seen).weights, single, atol=1e-5)

@@ -1,6 +1,8 @@
 """Rivals of the integrator that hear the same sources: a network whose nodes stay alone, and weights that are fixed.
 
-All learn from the same kind of examples by the same loss, so that what is measured is the edges' own part.
+All learn from the same examples by the same loss, so that what is measured is the edges' own part: which trial is
+evidence for which gap, and what sources that disagree say about each other. The per-node network is given the same
+trials as averages (of all, of those beside the gap, and their scatter).
 """
 
 from __future__ import annotations
@@ -32,6 +34,11 @@ class PerNode(Integrator):
         del edges
         return super().forward(context, edges=False, left_out=left_out)
 
+    def verdict(self, context: Context, *, edges: bool = False, left_out: Collection[str] = ()) -> Judgement:
+        """As of :class:`Integrator`, never along edges."""
+        del edges
+        return super().verdict(context, edges=False, left_out=left_out)
+
 
 class FixedWeights(Integrator):
     """One weight a source, and one trust in the trials: the same in every scene, band and gap.
@@ -54,6 +61,10 @@ class FixedWeights(Integrator):
         score = (self.score - 2 * _LN10 * self.trust * error).masked_fill(~speaks, -1e9)
         weights = torch.softmax(score, -1)
         return Judgement(weights, (weights * error).sum(-1))
+
+    def verdict(self, context: Context, *, edges: bool = False, left_out: Collection[str] = ()) -> Judgement:
+        """There is one of them: it is what restores."""
+        return self(context, edges=edges, left_out=left_out)
 
 
 @dataclass(frozen=True, slots=True)

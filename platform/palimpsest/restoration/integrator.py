@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.context import Context
 
 WIDTH = 32
+_LEAST_WEIGHT = 1e-9
 PARTS = ("graph_processor", "semantic_mapper", "rule_constrainer", "aligner", "confidence")
 
 
@@ -104,6 +105,17 @@ class Integrator(nn.Module):
         """The judgement of a context; parts may be left out by name (see :data:`PARTS`) to see what they are worth."""
         said = [member(context, edges=edges, left_out=left_out) for member in self.members]
         weights = torch.stack([one.weights for one in said]).mean(0)
+        return Judgement(weights, torch.stack([one.log_error for one in said]).mean(0))
+
+    def verdict(self, context: Context, *, edges: bool = True, left_out: Collection[str] = ()) -> Judgement:
+        """The judgement that restores: as :meth:`forward`, but by the geometric mean of the members' weights.
+
+        A source that one member alone believes gets little of its weight. Training and the calibration of intervals
+        ask for the plain mean.
+        """
+        said = [member(context, edges=edges, left_out=left_out) for member in self.members]
+        pooled = torch.stack([torch.log(one.weights.clamp(min=_LEAST_WEIGHT)) for one in said]).mean(0)
+        weights = torch.softmax(pooled.masked_fill(~torch.from_numpy(context.speaks), -1e9), -1)
         return Judgement(weights, torch.stack([one.log_error for one in said]).mean(0))
 
     @property

@@ -116,7 +116,7 @@ def judge(
     if context is None:
         raise UsageError("nothing to judge", got="a scene without damage")
     with torch.no_grad():
-        judgement = network(context, edges=edges, left_out=left_out)
+        judgement = network.verdict(context, edges=edges, left_out=left_out)
     cells = context.cells
     log_error = judgement.log_error.numpy().astype(np.float64)
     table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
