@@ -150,6 +150,8 @@ def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     monkeypatch.setattr(training_data, "IMAGES", ())
     monkeypatch.setattr(basis_training, "KINDS", ("mixed",))
     monkeypatch.setattr(basis_training, "SENSORS", ("vnir",))
+    monkeypatch.setattr(basis_training, "MADE_SIDE", 24)
+    monkeypatch.setattr(basis_training, "COMPONENTS", (4, 8))
     monkeypatch.setattr(foresight_training, "SCENE_STEPS_DB", (44.0,))
     monkeypatch.setattr(scorecard, "LEARNING_DB", (44.0,))
     monkeypatch.setattr(scorecard, "PLACING_DB", (44.0,))
