@@ -46,7 +46,7 @@ def stuck(
     place = place.reshape(-1)
     told = (values - residual)[known]
     struck = np.zeros(number, bool)
-    for level in likely:
+    for level in likely.tolist():
         low, high = max(0, level - _BESIDE), min(levels.size, level + _BESIDE + 1)
         beside = np.delete(count[low:high], level - low)
         nearest = np.delete(count[max(0, level - _NEXT) : level + _NEXT + 1], min(level, _NEXT))
