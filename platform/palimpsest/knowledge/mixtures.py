@@ -19,7 +19,7 @@ import numpy as np
 from palimpsest.cubes.noise import noise_sigma
 from palimpsest.errors import CubeRefused
 from palimpsest.knowledge.identify import UNNAMED, label_names
-from palimpsest.knowledge.probability import LEVELS, Calibration, strange_evidence
+from palimpsest.knowledge.probability import LEVELS, Calibration
 from palimpsest.knowledge.reading import Reading
 from palimpsest.knowledge.sparse_fit import best_mixtures
 from palimpsest.spectra import resample
@@ -54,10 +54,7 @@ class Composition:
             ``(level, 3, row, col)`` float32, levels as in :data:`~palimpsest.knowledge.probability.LEVELS`.
         misfit: mean square of what is left, in units of what mixtures usually miss, ``(row, col)`` float32; NaN where a
             pixel has too few usable bands.
-        evidence: of that nothing in the library fills the pixel
-            (:func:`~palimpsest.knowledge.probability.strange_evidence`), ``(4, row, col)`` float32; NaN as above.
-        strangeness: the same as log-odds, ``(row, col)`` float32; NaN as above.
-        is_unknown: where that is more than in 97 of 100 pixels of known materials, ``(row, col)``.
+        is_unknown: where the misfit is larger than in 99 of 100 pixels of known materials, ``(row, col)``.
         farthest_nm: where the best mixture is farthest off, ``(row, col)`` float32; NaN where nothing is unknown.
         names: name of each label, the first is 'unnamed', on each level, ``(level)(label)``.
         library: number of materials that took part.
@@ -69,8 +66,6 @@ class Composition:
     shares: NDArray[np.float32]
     probability: NDArray[np.float32]
     misfit: NDArray[np.float32]
-    evidence: NDArray[np.float32]
-    strangeness: NDArray[np.float32]
     is_unknown: NDArray[np.bool_]
     farthest_nm: NDArray[np.float32]
     names: tuple[tuple[str, ...], ...]
@@ -158,8 +153,8 @@ def compose(
     materials = np.zeros((MOST, rows, cols), np.uint16)
     shares = np.zeros((MOST, rows, cols), np.float32)
     probability = np.zeros((len(LEVELS), MOST, rows, cols), np.float32)
-    misfit, farthest, strangeness = (np.full((rows, cols), np.nan, np.float32) for _ in range(3))
-    evidence = np.full((4, rows, cols), np.nan, np.float32)
+    misfit, farthest = (np.full((rows, cols), np.nan, np.float32) for _ in range(2))
+    is_unknown = np.zeros((rows, cols), bool)
     for window, whole in how.blocks(cube):
         values, usable = _filled(whole[:, bands], centre)
         found = np.flatnonzero(usable)
@@ -173,25 +168,22 @@ def compose(
         part, sureness = (np.take_along_axis(one, turn, axis=1) for one in (part, sureness))
         share = part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12)
         rest = values[found] - sum(part[:, t, None] * spectra[np.maximum(chosen[:, t], 0)] for t in range(MOST))
-        # Deviations grow with the light that there is.
-        bright = np.maximum(((values[found] / level) ** 2).mean(axis=1), DARKEST)
-        white = rest @ strict.T
-        left, wide = ((one**2).mean(axis=1) / bright for one in (white, rest @ whiten.T))
+        bright = ((values[found] / level) ** 2).mean(axis=1)  # deviations grow with the light that there is
+        left = ((rest @ strict.T) ** 2).mean(axis=1) / np.maximum(bright, DARKEST)
         row, col = window.row0 + found // cols, found % cols
         materials[:, row, col] = np.where(chosen >= 0, labels[np.maximum(chosen, 0)], 0).T
         shares[:, row, col] = share.T
         sure = learnt.presence(sureness, share, left[:, None])
         probability[:, :, row, col] = np.where(chosen >= 0, sure, 0.0).transpose(0, 2, 1)
         misfit[row, col] = left
-        told = strange_evidence((left, wide), part, sureness)
-        evidence[:, row, col] = told.T
-        strangeness[row, col] = np.where(chosen[:, 0] < 0, np.inf, learnt.strangeness(told))
-        farthest[row, col] = centre[(rest * (white @ strict)).argmax(axis=1)]  # which band adds most to the misfit
-    is_unknown = np.nan_to_num(strangeness, nan=-np.inf) > learnt.strange
-    farthest[~is_unknown] = np.nan
+        strange = (left > learnt.strange) | (chosen[:, 0] < 0)
+        is_unknown[row, col] = strange
+        if strange.any():
+            off = rest[strange] * (rest[strange] @ strict.T @ strict)  # what each band adds to the misfit
+            farthest[row[strange], col[strange]] = centre[off.argmax(axis=1)]
     return Composition(
-        materials, shares, probability, misfit, evidence, strangeness, is_unknown, farthest,
-        level_names(knowledge), len(labels), knowledge.release, how.notes,
+        materials, shares, probability, misfit, is_unknown, farthest, level_names(knowledge), len(labels),
+        knowledge.release, how.notes,
     )
 
 

@@ -1,11 +1,10 @@
 """How often an answer is right: learnt on made scenes whose truth is known, by logistic regression on its evidence.
 
-Three questions are asked. A material named in a mixture: is a tenth of the pixel or more made of it, or of its group
+Two questions are asked. A material named in a mixture: is a tenth of the pixel or more made of it, or of its group
 (green vegetation), or of its kind (vegetation) at least? A name that the expert rules give: would the same pixel
-without its noise be given it too? A mixture: is what fills the pixel in the library at all? What mixtures of others
-leave over is not all that tells: they also need odd amounts of dark or bright materials to come near. Coefficients, the
-threshold of strangeness and what they were learnt from stand in ``calibration.json``, written by ``palimpsest train
-identification``; ``palimpsest benchmark identification --calibration`` judges them on made scenes that took no part.
+without its noise be given it too? Coefficients, the threshold of strangeness and what they were learnt from stand in
+``calibration.json``, written by ``palimpsest train identification``; ``palimpsest benchmark identification
+--calibration`` judges them on made scenes that took no part.
 
 Source: Platt 1999, Probabilistic outputs for support vector machines (on any monotone evidence).
 """
@@ -23,13 +22,10 @@ import numpy as np
 from palimpsest.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 LEVELS = ("material", "group", "kind")
 _NEAREST = 1e-4  # to 0 and 1, of evidence
-_FAR = 3.0  # standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +35,9 @@ class Calibration:
     Args:
         of_presence: for each of :data:`LEVELS` coefficients of 1, log-odds of the evidence, log share, log misfit.
         of_name: coefficients of 1 and of the logarithm of the margin over the pixel's relative noise.
-        strange: strangeness that 97 of 100 pixels of known materials stay under.
+        strange: misfit that 99 of 100 pixels of known materials stay under.
         learnt_from: the scenes, for people.
         of_pair: coefficients of what speaks for a mapping (:mod:`~palimpsest.knowledge.pair_evidence`).
-        of_strange: of the evidence that nothing in the library fills a pixel: its usual values, their spread, and the
-            coefficients of 1, of the evidence so scaled, and of its squares.
     """
 
     of_presence: tuple[tuple[float, ...], ...]
@@ -51,7 +45,6 @@ class Calibration:
     strange: float
     learnt_from: str = ""
     of_pair: tuple[float, ...] = ()
-    of_strange: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     @cache
@@ -76,7 +69,6 @@ class Calibration:
                 tuple(tuple(float(one) for one in level) for level in told["of_presence"]),
                 tuple(float(one) for one in told["of_name"]),
                 float(told["strange"]), str(told["learnt_from"]), tuple(float(one) for one in told["of_pair"]),
-                tuple(tuple(float(one) for one in part) for part in told["of_strange"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(
@@ -106,39 +98,6 @@ class Calibration:
             noise: the pixel's own relative noise.
         """
         return sure(self.of_name, name_evidence(margin, noise))
-
-
-    def strangeness(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How strange pixels are, log-odds as between equally many known and unknown ones, ``(pixel,)``.
-
-        Args:
-            rows: of :func:`strange_evidence`, ``(pixel, 4)``.
-        """
-        if not self.of_strange:  # nothing was learnt yet
-            return np.full(len(rows), -np.inf)
-        usual, spread, coefficients = (np.array(part) for part in self.of_strange)
-        return np.asarray(with_squares((rows - usual) / spread) @ coefficients)
-
-
-def strange_evidence(
-    misfits: Sequence[NDArray[np.float64]], parts: NDArray[np.float64], sureness: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """What tells that nothing in the library fills a pixel, ``(pixel, 4)``.
-
-    Args:
-        misfits: what the best mixture leaves, whitened by usual deviations and by wide ones, each ``(pixel,)``.
-        parts: amounts of the materials in the mixture, not scaled to sum 1, ``(pixel, material)``.
-        sureness: evidence for each of them, ``(pixel, material)``.
-    """
-    left = [np.log(np.clip(one, 1e-6, 1e9)) for one in misfits]
-    # More than a whole of one material betrays a dark one that was scaled up; less is only shade.
-    return np.stack([*left, np.log(np.maximum(parts.max(axis=1), 1.0)), sureness.max(axis=1)], axis=1)
-
-
-def with_squares(scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows for the regression: 1, the evidence, and its squares; very far values move nothing any more."""
-    near = np.clip(scaled, -_FAR, _FAR)
-    return np.concatenate([np.ones((len(scaled), 1)), near, near**2], axis=1)
 
 
 def presence_evidence(
