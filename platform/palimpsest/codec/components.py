@@ -92,8 +92,8 @@ def _weighed(
     spread = transform.synthesis_gains(levels)
     coarse, details = transform.analyse_stack(checked(planes), levels)
     parts = [(coarse, spread.coarse, levels)]
-    for at, (three, gain) in enumerate(zip(details, spread.details, strict=True)):
-        parts += [(part, one, at + 1) for part, one in zip(three, gain, strict=True)]
+    for at, (three, gains_of) in enumerate(zip(details, spread.details, strict=True)):
+        parts += [(part, one, at + 1) for part, one in zip(three, gains_of, strict=True)]
     saved, bits = np.zeros(len(planes)), np.zeros(len(planes))
     for samples, gain, deep in parts:
         if not samples.size:
