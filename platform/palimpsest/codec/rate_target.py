@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FEWEST_TILES = 24  # from which on the step is searched on some of them
 SAMPLED_TILES, WEIGHED_TILES = 16, 32  # of them, at most; weighed ones differ more, and a miss codes a whole cube
 SAMPLED_TRIES = 4  # of the sample, at most
-TRUSTED_OFF = 0.07  # a sample whose rate is within e to this of the one wanted leads to the step by texture
+TRUSTED_OFF = 0.09  # a sample whose rate is within e to this of the one wanted leads to the step by texture
 # Weights that follow the step change what is sent, which texture knows nothing of: the sample itself must be near, and
 # sizes fall by this power of the step, until two samples tell better.
 TRUSTED_WEIGHED, NEAR_WEIGHED, WEIGHED_POWER = 0.01, 0.4, -0.9
@@ -190,7 +190,8 @@ def _by_sample(
 
 def _texture(encoder: CubeEncoder, step: float) -> Texture:
     """How the component planes of all tiles change from pixel to pixel."""
-    level = encoder.level_at(step)
+    # By variance alone: nothing is sent of this.
+    level = spectral.fit(encoder.statistics, *encoder.weights.at(step))
 
     def told(window: Window) -> NDArray[np.float32]:
         found = energies(encoder.planes(window, level)[0], level.fraction_bits)
