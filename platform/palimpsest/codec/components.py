@@ -14,10 +14,11 @@ import numpy as np
 
 from palimpsest.codec.quantiser import block_gains, dequantise, pull_of, quantise, unit_step
 from palimpsest.codec.spatial import checked
+from palimpsest.codec.tiling import in_order
 from palimpsest.cubes.window import tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,30 +37,36 @@ SIDE, PIXELS = 64, 1 << 14  # of a window, and about how many pixels are looked 
 
 
 def worth_sending(
-    level: SpectralLevel, variances: NDArray[np.float64], windows: Iterable[Looked], transform: LevelTransform,
-    levels: int, pixels: int,
+    level: SpectralLevel, variances: NDArray[np.float64], windows: Sequence[Window], look: Callable[[Window], Looked],
+    transform: LevelTransform, levels: int, pixels: int, workers: int = 1,
 ) -> NDArray[np.bool_]:
     """Which components of a level to send, ``(component,)``; at least one.
 
     Args:
         level: with every component that may be worth it.
         variances: of its components, in squared steps, ``(component,)``.
-        windows: component planes of pieces of the cube, and the gain steps of their blocks.
+        windows: pieces of the cube.
+        look: gives the component planes of one, and the gain steps of its blocks.
         transform: the spatial levels.
         levels: how many of them.
-        pixels: of the whole cube, that say anything.
+        pixels: of the whole cube.
+        workers: windows looked at side by side; the answer is the same.
     """
     told = basis_bits(level)
     sure = variances * 12 > np.maximum(SURE, SURE_BASIS * told / max(pixels, 1))
     asked = np.flatnonzero(~sure)
     if not asked.size:
         return sure
-    saved, bits, seen = np.zeros(asked.size), np.zeros(asked.size), 0
-    for planes, gains in windows:
-        seen += planes.shape[1] * planes.shape[2]
-        here = _weighed(np.ascontiguousarray(planes[asked]), gains, level.fraction_bits, transform, levels)
+
+    def weighed(window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        planes, gains = look(window)
+        return _weighed(np.ascontiguousarray(planes[asked]), gains, level.fraction_bits, transform, levels)
+
+    saved, bits = np.zeros(asked.size), np.zeros(asked.size)
+    for here in in_order(weighed, windows, workers):
         saved += here[0]
         bits += here[1]
+    seen = sum(window.rows * window.cols for window in windows)
     scale = pixels / max(seen, 1)
     found = sure.copy()
     found[asked] = scale * saved > EXCHANGE * (CONTEXTS * scale * bits + told[asked])

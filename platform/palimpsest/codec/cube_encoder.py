@@ -170,10 +170,10 @@ class CubeEncoder:
         if self._chosen is None or not (self.is_settled or abs(math.log(step / self._chosen[0])) < NEAR_STEPS):
             level = spectral.fit(self.statistics, *weighed, least=components.LEAST)
             _, rows, cols = self.cube.shape
-            looked = (self._planes_and_gains(window, level) for window in components.looked_at(rows, cols, self.side))
             self._chosen = step, components.worth_sending(
-                level, level.variances(self.statistics.covariance), looked, self.model.transform, self.levels,
-                rows * cols,
+                level, level.variances(self.statistics.covariance), components.looked_at(rows, cols, self.side),
+                lambda window: self._planes_and_gains(window, level), self.model.transform, self.levels, rows * cols,
+                self.workers,
             )
         return spectral.fit(self.statistics, *weighed, chosen=self._chosen[1])
 
