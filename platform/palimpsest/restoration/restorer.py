@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 WINDOW_PIXELS = 4096
 _MOST_ODDS = 999.0
+NESTED_DOUBT = 3.0  # times the squared error that joint factors expect where the cube itself shows the band
 
 
 def restore(
@@ -141,6 +142,8 @@ def _shared(
     rest: NDArray[np.float64], others: NDArray[np.float64], is_nested: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weight of the other cubes against the rest by squared errors to expect, and that of the mix, each ``(cell,)``."""
+    # Where this cube has the band, factors over all cubes are less sure than they claim.
+    others = np.where(is_nested, NESTED_DOUBT * others, others)
     heard = np.isfinite(others)
     odds = np.where(heard, rest / np.where(heard, others, 1.0), 0.0)
     # Where this cube has the band, the joint answer already holds what its own statistics say: the better is taken,
