@@ -25,9 +25,8 @@ def interpolation_db(cube: Cube, truth: np.ndarray, where: np.ndarray) -> float:
     return max(error_db(method(view).T.reshape(truth.shape), truth, where) for method in (linear, pchip))
 
 
-# Beyond the last band that is seen the judge believes the line for the most part: trials there are narrow.
-@pytest.mark.parametrize(("gap", "gain", "inferred"), [((22, 40), 3.0, 0.5), ((55, 84), 1.0, -1.0)])
-def test_a_wide_gap_comes_back_from_the_library(gap: tuple[int, int], gain: float, inferred: float):
+@pytest.mark.parametrize(("gap", "gain"), [((22, 40), 3.0), ((55, 84), 1.0)])
+def test_a_wide_gap_comes_back_better_than_by_interpolation(gap: tuple[int, int], gain: float):
     truth = mixtures() * 10000
     cube = with_gap(cube_of(truth / 10000), *gap)
     result = restore(cube, knowledge=knowledge())
@@ -35,8 +34,20 @@ def test_a_wide_gap_comes_back_from_the_library(gap: tuple[int, int], gain: floa
     where[gap[0] : gap[1]] = True
     assert result.is_exact()
     assert error_db(result.restored.data, truth, where) > interpolation_db(cube, truth, where) + gain
-    assert (result.classes[where] == ProvenanceClass.KNOWLEDGE_INFERRED).mean() > inferred
     assert np.array_equal(result.restored.data[~where], cube.data[~where])
+
+
+# A known fault of the judge that ships: beyond the last band that is seen trials are narrow, a line looks good in
+# them, and it believes the line (34.5 dB) where the judge before believed the library (35.3 dB). Strict, so that the
+# day it is mended this mark has to go.
+@pytest.mark.parametrize(
+    "gap",
+    [(22, 40), pytest.param((55, 84), marks=pytest.mark.xfail(strict=True, reason="the judge believes the line"))],
+)
+def test_a_wide_gap_is_inferred_from_the_library(gap: tuple[int, int]):
+    cube = with_gap(cube_of(mixtures()), *gap)
+    result = restore(cube, knowledge=knowledge())
+    assert (result.classes[gap[0] : gap[1]] == ProvenanceClass.KNOWLEDGE_INFERRED).mean() > 0.5
 
 
 def test_dead_lines_come_back_from_the_other_pixels_and_the_interval_holds():

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import CubeShape
 
+# What numpy, zipfile and zlib raise of a damaged archive (NotImplementedError: packed by a method that ours never is);
+# each is told again as a FormatError.
 _BROKEN = (
     *(KeyError, ValueError, OSError, EOFError, RuntimeError, NotImplementedError, SyntaxError, TokenError),
     *(zipfile.BadZipFile, zlib.error),

@@ -99,6 +99,7 @@ def unpack(content: bytes, origin: str) -> tuple[Release, dict[str, str]]:
                 raise KnowledgeError("the packed release is too large", where=origin, got=size, wanted=LARGEST)
             parts = {name: archive.read(name) for name in sorted(archive.namelist())}
         manifest = json.loads(parts.pop(MANIFEST))
+    # What zipfile raises of a damaged archive; the last two: packed by an unknown method, or locked.
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise KnowledgeError(
             f"not a packed release: {error}", where=origin, wanted="a file made by palimpsest knowledge build"
