@@ -1,20 +1,19 @@
-"""Steps before coding or restoring: defects marked, noise taken off, values normalised.
+"""Steps before coding or restoring: defects marked, values normalised.
 
 Each step either changes no value (marks) or leaves a line in the cube's history; :func:`normalise` can be undone
-exactly. Denoising loses what it takes off, which is why nothing does it unasked.
+exactly. Noise is taken off where restoration is (:mod:`palimpsest.restoration.repair`).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palimpsest.cubes.bands import Reason
 from palimpsest.cubes.defects import Defects, find_defects
-from palimpsest.cubes.noise import noise_sigma
 from palimpsest.errors import CubeRefused
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from palimpsest.cubes.cube import Cube
 
 _NORMALISED = "normalised: "
-_LARGEST_SAMPLE = 60_000
 
 
 def mark_defects(cube: Cube, found: Defects | None = None) -> Cube:
@@ -46,60 +44,6 @@ def mark_defects(cube: Cube, found: Defects | None = None) -> Cube:
         voxels = np.where(known == Reason.GOOD, defects.voxels, known)
     line = "defects marked: " + ", ".join(f"{count} {kind}" for kind, count in counts.items())
     return replace(cube, bands=bands, reasons=voxels, history=(*cube.history, line))
-
-
-def denoise(cube: Cube, rank: int | None = None) -> Cube:
-    """Noise-whitened principal components, truncated: what noise alone could have made is dropped.
-
-    Args:
-        cube: needs a noise estimate in at least two bands; others are left alone.
-        rank: components kept; by default those whose whitened variance exceeds what noise gives (1 + sqrt(bands /
-            pixels), squared: the edge of the Marchenko-Pastur distribution).
-
-    Returns:
-        The cube in its stored type, rounded and clipped to its range. Unusable voxels keep their value; pixels that
-        hold one are fitted on their other bands' means.
-
-    Source: Green et al. 1988, IEEE Trans. Geosci. Remote Sens. 26, 65-74 (minimum noise fraction).
-    """
-    sigma = noise_sigma(cube)
-    bands = np.flatnonzero(np.isfinite(sigma) & (sigma > 0))
-    if bands.size < 2:
-        return cube
-    usable = cube.usable()[bands]
-    mean, basis, kept = _signal_space(cube, bands, usable, sigma[bands], rank)
-    out = np.array(cube.data)
-    for row in range(cube.shape.rows):
-        block, known = np.asarray(cube.data[bands, row], np.float64), usable[:, row]  # (band, col)
-        white = np.where(known, (block - mean) / sigma[bands, None], 0.0)
-        clean = (basis @ (basis.T @ white)) * sigma[bands, None] + mean
-        out[bands, row] = np.where(known, _stored(clean, out.dtype), out[bands, row])
-    return cube.with_data(out, f"denoised: noise-whitened principal components, {kept} of {bands.size} kept")
-
-
-def _signal_space(
-    cube: Cube, bands: NDArray[np.intp], usable: NDArray[np.bool_], sigma: NDArray[np.float64], rank: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Mean spectrum ``(band, 1)``, basis ``(band, component)`` in whitened units, and the number kept."""
-    step = max(1, cube.shape.rows * cube.shape.cols // _LARGEST_SAMPLE)
-    values = np.stack([np.asarray(cube.data[b], np.float64).ravel()[::step] for b in bands])
-    known = usable.reshape(bands.size, -1)[:, ::step]
-    number = np.maximum(known.sum(axis=1, keepdims=True), 1)
-    mean = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / number
-    white = np.where(known, (values - mean) / sigma[:, None], 0.0)
-    pixels = white.shape[1]
-    variance, vectors = np.linalg.eigh(white @ white.T / pixels)
-    edge = (1 + np.sqrt(bands.size / pixels)) ** 2
-    kept = int((variance > edge).sum()) if rank is None else min(rank, bands.size)
-    kept = max(1, kept)
-    return mean, vectors[:, ::-1][:, :kept], kept
-
-
-def _stored(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype.kind == "f":
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
 def normalise(cube: Cube) -> Cube:
