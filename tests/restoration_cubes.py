@@ -13,6 +13,7 @@ from palimpsest.knowledge.release import load
 
 if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.context import Context
 
 GRID = np.arange(400.0, 2500.0, 25.0)
 PICKED = ("lawn-grass", "asphalt", "concrete", "brick", "playa", "oak")
@@ -65,3 +66,14 @@ def with_dead_columns(cube: Cube, seed: int = 0, bands: int = 8) -> Cube:
 def error_db(test: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
     difference = (test.astype(np.float64) - truth)[where] / 10000
     return float(-10 * np.log10((difference**2).mean()))
+
+
+@cache
+def gap_context() -> Context:
+    """What the judge sees of a small scene whose bands 30 to 39 are lost."""
+    from palimpsest.restoration.study import study
+
+    cube = with_gap(cube_of(mixtures()), 30, 40)
+    seen = study(cube, cube.voxel_reasons(), knowledge()).context
+    assert seen is not None
+    return seen

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from restoration_cubes import cube_of, knowledge, mixtures, with_gap
+from restoration_cubes import gap_context as context
 from shared_data import RIVALS, needs_shared
 
 from palimpsest.errors import ModelMissing
 from palimpsest.restoration.integrator import Integrator
 from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.sources import LIBRARY, SOURCES
-from palimpsest.restoration.study import study
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
 from palimpsest_pipelines.restoration_cases import clean_case
 from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, load, save
 from palimpsest_pipelines.restoration_rivals import ridge, rivals_for
-
-
-@cache
-def context():
-    cube = with_gap(cube_of(mixtures()), 30, 40)
-    return study(cube, cube.voxel_reasons(), knowledge()).context
 
 
 def seeded(kind: type[Integrator] = Integrator, members: int = 1) -> Integrator:

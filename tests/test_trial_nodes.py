@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import torch
 from restoration_cubes import cube_of, knowledge, mixtures, with_gap
+from restoration_cubes import gap_context as context
 
 from palimpsest.restoration.integrator import Integrator, Judgement
 from palimpsest.restoration.sources import LIBRARY, LINEAR, SOURCES
@@ -16,12 +16,6 @@ from palimpsest.restoration.trial_attention import MOST_SHIFT, TrialAttention
 from palimpsest.restoration.trials import EVERYONE
 from palimpsest_pipelines.restoration_batches import merged
 from palimpsest_pipelines.restoration_judges import PerNode, alone
-
-
-@cache
-def context():
-    cube = with_gap(cube_of(mixtures()), 30, 40)
-    return study(cube, cube.voxel_reasons(), knowledge()).context
 
 
 def seeded(kind: type[Integrator] = Integrator, members: int = 1) -> Integrator:
