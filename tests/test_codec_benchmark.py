@@ -222,6 +222,7 @@ def test_the_best_rival_is_the_one_compared_with():
 def test_meaning_is_compared_at_the_rate_asked_for():
     ours = {"bpppc": 0.1, "psnr_db": 43.0, "agreement": 0.8, "depth_error": 0.01, "position_nm": 1.0}
     theirs = {"bpppc": 0.1, "psnr_db": 45.0, "agreement": 0.5, "depth_error": 0.04, "position_nm": None}
+    ours["depth_everywhere"], theirs["depth_everywhere"] = 0.01, 0.02
     rows = [
         row("semantics", "a", "strength=0.5", asked=0.1, **ours),
         row("semantics", "a", "pca_jpeg2000", asked=0.1, **theirs),
@@ -231,6 +232,7 @@ def test_meaning_is_compared_at_the_rate_asked_for():
     assert list(found) == [("a", 0.1)]
     assert found["a", 0.1].points == pytest.approx(30)
     assert found["a", 0.1].depth == pytest.approx(0.25)
+    assert found["a", 0.1].everywhere == pytest.approx(0.5)
     assert found["a", 0.1].psnr_db == pytest.approx(-2)
     assert np.isnan(found["a", 0.1].position)
 
@@ -250,12 +252,18 @@ def test_the_outside_judge_tells_what_was_lost():
     assert (clean.names != judge.UNNAMED).mean() > 0.1
     assert judge.agreement(clean, clean) == 1
     assert judge.depth_error(clean, clean) == 0
+    assert judge.depth_error_everywhere(made.truth, made.truth, clean.names) == pytest.approx(0, abs=1e-12)
     assert judge.position_error_nm(made.truth, made.truth, clean.names) == 0
     blurred = made.truth.data + 0.2 * (np.roll(made.truth.data, 9, axis=0) - made.truth.data)
     changed = made.truth.with_data(blurred, "blurred along the spectrum")
     after = judge.judged(changed)
     assert judge.agreement(clean, after) < 0.98
     assert judge.position_error_nm(made.truth, changed, clean.names) > 0
+    off = judge.depth_error_everywhere(made.truth, changed, clean.names)
+    assert off > 0.01
+    flat = made.truth.with_data(np.ones_like(made.truth.data), "no feature left")
+    assert judge.depth_error_everywhere(made.truth, flat, clean.names) == pytest.approx(1)
+    assert np.isnan(judge.depth_error(clean, judge.judged(flat)))  # nobody left of whom it could be told
 
 
 # --- rivals and runs ---

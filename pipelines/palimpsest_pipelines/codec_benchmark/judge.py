@@ -22,6 +22,8 @@ from palimpsest.spectra import feature_centre
 from palimpsest.spectra.continuum import ContinuumWindow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
@@ -92,6 +94,26 @@ def depth_error(reference: Judged, test: Judged) -> float:
     return float(np.median(np.abs(test.depth[same] - true) / np.maximum(true, 1e-6)))
 
 
+def depth_error_everywhere(reference: Cube, test: Cube, names: NDArray[np.str_]) -> float:
+    """Median relative error of the depth of the strongest feature of each named pixel; NaN where none can be measured.
+
+    Every pixel that the reference names counts, whatever it is called after coding. :func:`depth_error` is of the
+    pixels that a codec kept, so one that keeps weak features has the larger errors of those in its median, and one that
+    loses them has not. Depth is the slope of the pixel's continuum-removed feature on the reference's own.
+
+    Args:
+        reference: the cube that the names come from.
+        test: the same after coding.
+        names: rule name of each pixel, ``(row, col)``.
+    """
+    errors = []
+    for before, after, _ in _features(reference, test, names):
+        x, y = (curve - curve.mean(axis=1, keepdims=True) for curve in (before, after))
+        own = np.einsum("nb,nb->n", x, x)
+        errors.append(np.abs(np.einsum("nb,nb->n", x, y) / np.where(own > 0, own, np.nan) - 1))
+    return _median(errors)
+
+
 def position_error_nm(reference: Cube, test: Cube, names: NDArray[np.str_]) -> float:
     """Median shift of the strongest feature of each named pixel, nm; NaN where no feature can be placed.
 
@@ -102,27 +124,35 @@ def position_error_nm(reference: Cube, test: Cube, names: NDArray[np.str_]) -> f
         test: the same after coding.
         names: rule name of each pixel, ``(row, col)``.
     """
-    shifts = []
-    for name in np.unique(names[names != UNNAMED]):
-        feature = _strongest_features().get(str(name))
-        if feature is None:
-            continue
-        where = names == name
-        shifts.append(np.abs(_positions(test, where, feature) - _positions(reference, where, feature)))
-    every = np.concatenate(shifts) if shifts else np.empty(0)
+    return _median([
+        np.abs(feature_centre(after, at) - feature_centre(before, at))
+        for before, after, at in _features(reference, test, names)
+    ])
+
+
+def _median(parts: list[NDArray[np.float64]]) -> float:
+    every = np.concatenate(parts) if parts else np.empty(0)
     known = every[np.isfinite(every)]
     return float(np.median(known)) if known.size else float("nan")
 
 
-def _positions(cube: Cube, where: NDArray[np.bool_], feature: DiagnosticFeature) -> NDArray[np.float64]:
-    assert cube.bands.centre_nm is not None
-    order = np.argsort(cube.bands.centre_nm, kind="stable")
-    centre = cube.bands.centre_nm[order]
-    window = ContinuumWindow.at(centre, feature.left_nm, feature.right_nm)
-    spectra = np.asarray(cube.data)[order][:, where].T.astype(np.float64) * cube.scale + cube.offset
-    if window is None:
-        return np.full(len(spectra), np.nan)
-    return feature_centre(window.removed(spectra), centre[window.bands])
+def _features(
+    reference: Cube, test: Cube, names: NDArray[np.str_]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+    """By material, the continuum-removed strongest feature of its pixels before and after, and its bands' centres."""
+    assert reference.bands.centre_nm is not None
+    order = np.argsort(reference.bands.centre_nm, kind="stable")
+    centre = reference.bands.centre_nm[order]
+    for name in np.unique(names[names != UNNAMED]):
+        feature = _strongest_features().get(str(name))
+        window = None if feature is None else ContinuumWindow.at(centre, feature.left_nm, feature.right_nm)
+        if window is None:
+            continue
+        before, after = (
+            np.asarray(cube.data)[order][:, names == name].T.astype(np.float64) * cube.scale + cube.offset
+            for cube in (reference, test)
+        )
+        yield window.removed(before), window.removed(after), centre[window.bands]
 
 
 @cache

@@ -51,7 +51,7 @@ def _distortion(rows: Sequence[Row]) -> Table:
 
 
 def _semantics(rows: Sequence[Row]) -> Table:
-    figures = ("agreement", "depth_error", "position_nm", "psnr_db")
+    figures = ("agreement", "depth_error", "depth_everywhere", "position_nm", "psnr_db")
     found: dict[tuple[str, float], dict[str, Row]] = {}
     for row in tables.rows_of(rows, semantics.PART):
         found.setdefault((row["scene"], row.get("asked", np.inf)), {})[row["subject"]] = row
@@ -62,7 +62,8 @@ def _semantics(rows: Sequence[Row]) -> Table:
         cells = [" / ".join(shown(row.get(figure)) for row in order) for figure in figures]
         body.append((scene, shown(rate) if rate < np.inf else "uncoded", *cells))
     told = " / ".join(("rival", *(f"{strength:g}" for strength in semantics.STRENGTHS)))
-    return (f"meaning: {told}", "bpppc", "agreement", "depth error", "position, nm", "PSNR, dB"), body
+    names = ("agreement", "depth error, kept pixels", "depth error, every pixel", "position, nm", "PSNR, dB")
+    return (f"meaning: {told}", "bpppc", *names), body
 
 
 def _labels(rows: Sequence[Row]) -> Table:

@@ -41,6 +41,7 @@ def measure(scene: Scene, ledger: Ledger, rival: RivalCodec | None) -> None:
         return {
             "psnr_db": psnr_db(scene.cube, decoded), "agreement": judge.agreement(told[0], after),
             "depth_error": judge.depth_error(told[0], after),
+            "depth_everywhere": judge.depth_error_everywhere(reference, decoded, told[0].names),
             "position_nm": judge.position_error_nm(reference, decoded, told[0].names),
         }
 

@@ -62,13 +62,15 @@ class Meaning:
 
     Args:
         points: label agreement, ours less the rival's, in points of a hundred.
-        depth: feature-depth error, ours over the rival's.
+        depth: feature-depth error of the pixels that each side kept, ours over the rival's.
+        everywhere: feature-depth error of every pixel that the reference names, ours over the rival's.
         position: feature-position error, ours over the rival's.
         psnr_db: PSNR, ours less the rival's.
     """
 
     points: float
     depth: float
+    everywhere: float
     position: float
     psnr_db: float
 
@@ -83,7 +85,8 @@ def meanings(rows: Sequence[Row], variant: str = DEFAULT) -> dict[tuple[str, flo
         if row["subject"] == variant and their is not None:
             found[row["scene"], row["asked"]] = Meaning(
                 100 * (number(row, "agreement") - number(their, "agreement")),
-                _ratio(row, their, "depth_error"), _ratio(row, their, "position_nm"),
+                _ratio(row, their, "depth_error"), _ratio(row, their, "depth_everywhere"),
+                _ratio(row, their, "position_nm"),
                 number(row, "psnr_db") - number(their, "psnr_db"),
             )
     return found
