@@ -10,6 +10,7 @@ from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
 from palimpsest.codec.inspect import verify
 from palimpsest.codec.label_map import read_labels
+from palimpsest.codec.thinning import thinned
 from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import PromiseBroken
@@ -58,6 +59,22 @@ def test_every_label_is_kept_and_certified(tmp_path):
     assert verify(path, judge)["labels"] == "all 1600 agree"
     part = decode(path, bands=slice(2, 5))
     assert np.array_equal(part.data, decode(path).data[2:5])
+
+
+def test_corrections_that_no_label_asks_for_are_left_out():
+    rng = np.random.default_rng(5)
+    steps = rng.integers(-2, 3, (50, 70)).astype(np.int32)
+    needed = rng.integers(0, 70, 50)
+    steps[np.arange(50), needed] = 1
+
+    def agrees(tried, which):
+        return tried[np.arange(which.size), needed[which]] == 1
+
+    kept = thinned(steps, agrees)
+    assert agrees(kept, np.arange(50)).all()
+    assert ((kept == steps) | (kept == 0)).all()
+    assert (kept != 0).sum(axis=1).max() <= 2  # of 70 bands, cut into 64 ranges at last
+    assert np.array_equal(thinned(steps, lambda tried, which: np.zeros(which.size, bool)), steps)
 
 
 def test_a_ceiling_that_cannot_hold_the_labels_is_a_broken_promise():

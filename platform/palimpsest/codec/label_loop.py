@@ -20,6 +20,7 @@ from palimpsest.codec import stream as container
 from palimpsest.codec.depths import pack_bumps
 from palimpsest.codec.refinement import LADDER, Corrections, Rung, band_steps
 from palimpsest.codec.sampling import voxel_reasons
+from palimpsest.codec.thinning import thinned
 from palimpsest.errors import PromiseBroken
 
 if TYPE_CHECKING:
@@ -241,7 +242,14 @@ def _corrections(
             where=encoder.cube.name, got=pending.size,
         )
     refined = np.flatnonzero(rungs)
-    return Corrections(rungs.reshape(labels.shape), np.ascontiguousarray(steps[refined]))
+    sizes = np.stack([band_steps(rung, rmse) for rung in LADDER])
+
+    def agrees(tried: NDArray[np.int32], which: NDArray[np.intp]) -> NDArray[np.bool_]:
+        at = refined[which]
+        spectra = np.clip(base[at] + tried * sizes[rungs[at] - 1], *encoder.sampling.limits)
+        return asker.agrees(spectra, at)
+
+    return Corrections(rungs.reshape(labels.shape), np.ascontiguousarray(thinned(steps[refined], agrees)))
 
 
 def _steps(
