@@ -77,6 +77,16 @@ def test_corrections_that_no_label_asks_for_are_left_out():
     assert np.array_equal(thinned(steps, lambda tried, which: np.zeros(which.size, bool)), steps)
 
 
+def test_a_rate_that_was_asked_for_is_used(tmp_path):
+    cube, judge, path = noisy_scene(), ThresholdJudge(), tmp_path / "kept.plm"
+    least = encode(cube, EncodeSettings(bpppc=None, strength=0, keep_labels=True), judge=judge)
+    asked = 1.4 * least.bpppc
+    report = encode(cube, EncodeSettings(bpppc=asked, strength=0, keep_labels=True), judge=judge, out=path)
+    assert 0.95 * asked < report.bpppc <= asked
+    assert report.psnr_db > least.psnr_db + 0.5
+    assert np.array_equal(judge.labels(decode(path)), judge.labels(cube))
+
+
 def test_a_ceiling_that_cannot_hold_the_labels_is_a_broken_promise():
     with pytest.raises(PromiseBroken, match="label"):
         encode(

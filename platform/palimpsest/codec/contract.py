@@ -74,7 +74,7 @@ class EncodeSettings:
 
     Args:
         mode: 'rate', 'bound' or 'lossless'.
-        bpppc: target in bits per pixel per channel (rate mode; with ``keep_labels``, a ceiling or None).
+        bpppc: target in bits per pixel per channel (rate mode; of what is kept a ceiling, or None for the least).
         max_error: largest absolute error in stored units (bound mode), for all bands or one for each.
         strength: 0 is uniform weights, 1 the full importance map.
         effort: 1 the quick coder (in rate mode), 2 one pass of the trellis, 3 to 9 two.

@@ -4,11 +4,12 @@ A judge (``contract.LabelJudge``) says what each pixel is, and how deep its feat
 brought back: depths by bumps (:mod:`palimpsest.codec.feature_loop`), and pixels that still differ climb a ladder of
 corrections until the judge agrees; the last rung is exact in every band, so the loop ends with everything kept. The
 stream carries the label map and a certificate relative to the judge's release. With no rate asked for, base rates are
-tried and the smallest stream wins.
+tried and the smallest stream wins; under one that was asked for, the base takes what the rest leaves of it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Cube, Window
 
 BASE_RATES = (0.055, 0.08, 0.12, 0.18, 0.28, 0.45, 0.8, 1.6)
+FIRST_SHARE = 0.7  # of a rate that was asked for, what the base may take at first
+CEILING_FILLED, CEILING_TRIES = 0.97, 5  # of it, what is enough, and how often the base is coded for that
 ROUNDINGS = (0.34, 0.5)  # a dead zone first: corrections that turn out to be zero are cheap
 LARGEST_ERROR = 2**30  # what the coder of corrections carries, with room to spare
 
@@ -87,15 +90,21 @@ def truth_of(cube: Cube, judge: LabelJudge) -> LabelTruth:
 def encode_keeping(encoder: CubeEncoder, judge: LabelJudge) -> tuple[Encoding, Kept]:
     """The smallest encoding found whose decoded cube has what was asked for, and what that is.
 
+    Under a rate that was asked for, what keeping leaves of it goes to the base: the finest one found that fits.
+
     Raises:
         PromiseBroken: a rate was asked for and what must be kept does not fit into it.
     """
     truth = _with_features(encoder, truth_of(encoder.cube, judge), judge)
+    ceiling, settings = encoder.settings.bpppc, encoder.settings
+    best = _smallest(encoder, truth, judge) if ceiling is None else _finest_under(encoder, truth, judge, ceiling)
+    return best[0], Kept(1.0 if settings.keep_labels else None, None if settings.keep_depths is None else best[1])
+
+
+def _smallest(encoder: CubeEncoder, truth: LabelTruth, judge: LabelJudge) -> tuple[Encoding, float]:
+    """The smallest over the base rates, and the largest relative error of a depth."""
     best: tuple[Encoding, float] | None = None
-    ceiling = encoder.settings.bpppc
     for rate in BASE_RATES:
-        if ceiling is not None and rate > ceiling:
-            break
         try:
             base = rate_target.at_rate(encoder, rate, tolerance=0.1)
         except PromiseBroken:
@@ -104,17 +113,44 @@ def encode_keeping(encoder: CubeEncoder, judge: LabelJudge) -> tuple[Encoding, K
         if best is not None and len(refined.data) > len(best[0].data):
             break
         best = refined, worst
-    if best is None and ceiling is None:  # so small that head and basis outweigh every rate
+    if best is None:  # so small that head and basis outweigh every rate
         best = _refined(encoder, encoder.encode(rate_target.step_near(encoder, BASE_RATES[-1])), truth, judge)
+    return best
+
+
+def _finest_under(
+    encoder: CubeEncoder, truth: LabelTruth, judge: LabelJudge, ceiling: float
+) -> tuple[Encoding, float]:
+    """The finest base found that fits under a rate with what keeping adds, and the largest relative error of a depth.
+
+    Raises:
+        PromiseBroken: none fits.
+    """
     voxels = encoder.cube.shape.voxels
-    if best is None or (ceiling is not None and 8 * len(best[0].data) / voxels > ceiling):
-        got = "more" if best is None else f"{8 * len(best[0].data) / voxels:.4f} bpppc"
+    best: tuple[float, Encoding, float] | None = None  # rate, encoding, worst
+    rate, least = FIRST_SHARE * ceiling, math.inf
+    for _ in range(CEILING_TRIES):
+        try:
+            base = rate_target.at_rate(encoder, rate)
+        except PromiseBroken:
+            break  # head and basis alone are larger
+        refined, worst = _refined(encoder, base, truth, judge)
+        own, total = (8 * len(one.data) / voxels for one in (base, refined))
+        least = min(least, total)
+        if total <= ceiling and (best is None or total > best[0]):
+            best = total, refined, worst
+        if CEILING_FILLED * ceiling <= total <= ceiling:
+            break
+        rate = (1 + CEILING_FILLED) / 2 * ceiling - (total - own)
+        if rate <= 0:
+            break
+    if best is None:
         what = "every label" if encoder.settings.keep_depths is None else "what was asked for"
+        got = "more" if math.isinf(least) else f"{least:.4f} bpppc"
         raise PromiseBroken(
             f"{what} cannot be kept at this rate", where=encoder.cube.name, got=got, wanted=f"{ceiling} bpppc"
         )
-    settings = encoder.settings
-    return best[0], Kept(1.0 if settings.keep_labels else None, None if settings.keep_depths is None else best[1])
+    return best[1], best[2]
 
 
 def _with_features(encoder: CubeEncoder, truth: LabelTruth, judge: LabelJudge) -> LabelTruth:
