@@ -14,6 +14,7 @@ import numpy as np
 
 from palimpsest.errors import CubeRefused, UsageError
 from palimpsest.restoration.companion import Member, companion_of
+from palimpsest.restoration.dates import Dates, dates_of
 from palimpsest.restoration.integrator import Integrator, load
 from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.organiser import is_one_place, organise
@@ -119,6 +120,7 @@ class _Pile:
         self._windows = () if knowledge is None else knowledge.windows
         self._group_of = {member: group for group in organise(cubes) for member in group.members}
         self._looked: dict[int, Member | None] = {}
+        self._dates: dict[tuple[int, ...], Dates | None] = {}
 
     def group_name(self, number: int) -> str:
         """What the group of a cube is called."""
@@ -139,7 +141,14 @@ class _Pile:
         if not found:
             return None
         names = [f"{self.cubes[k].name} (values {content_sha256(self.cubes[k])[:16]})" for _, k in found]
-        return companions_of(mine, [companion for companion, _ in found], names)
+        dates = self._dates_of(tuple(sorted((number, *(k for _, k in found)))))
+        return companions_of(mine, [companion for companion, _ in found], names, dates)
+
+    def _dates_of(self, numbers: tuple[int, ...]) -> Dates | None:
+        """Some cubes of a place in one model, fitted once for all of them."""
+        if numbers not in self._dates:
+            self._dates[numbers] = dates_of([member for k in numbers if (member := self._member(k)) is not None])
+        return self._dates[numbers]
 
     def _member(self, number: int) -> Member | None:
         """A cube as a member; None where it has nothing to say."""

@@ -69,6 +69,22 @@ class LowRank:
             mean += self.around.left_over(self, view.pixels)
         return mean, spread
 
+    def predict_bands(
+        self, values: NDArray[np.float32], usable: NDArray[np.bool_], wanted: slice
+    ) -> NDArray[np.float32]:
+        """Posterior mean of some bands, ``(pixel, wanted)``, neighbours unheard.
+
+        Args:
+            values: ``(pixel, band)``.
+            usable: the same shape.
+            wanted: of the bands.
+        """
+        mean = np.empty((len(values), len(self.mean[wanted])), np.float32)
+        for part in _parts(len(mean)):
+            here = _posterior(self, values[part], usable[part] & self.known)
+            mean[part] = self.mean[wanted] + here.z @ self.loadings[wanted].T
+        return mean
+
 
 def fit(view: View, noise: NDArray[np.float64], factors: int = FACTORS, iterations: int = ITERATIONS) -> LowRank | None:
     """The model of a sample of pixels; None where there are too few pixels or bands for one.
@@ -107,7 +123,7 @@ def fit_table(
     psi = np.maximum(noise**2, _SMALLEST_VARIANCE)
     model = LowRank(mean, _first_loadings(np.where(m, y - mean, 0.0), m, psi, known, k), psi, seen)
     for step in range(iterations):
-        better = _step(model, y, m, count)
+        better = step_of(model, y, m, count)
         model = better if step + 1 == iterations else _further(model, better, lengthened)
     return model
 
@@ -123,16 +139,27 @@ def fit_pruned(
     if model is None:
         return None
     m = trusted & model.known
+    model = pruned(model, m)
+    y, count = values.astype(np.float64), np.maximum(m.sum(0), 1).astype(np.float64)
+    for _ in range(SETTLING):
+        model = step_of(model, y, m, count)
+    return model
+
+
+def pruned(model: LowRank, m: NDArray[np.bool_], weakest: float = WEAKEST) -> LowRank:
+    """A model without factors that are weaker than noise alone would make them; one is kept.
+
+    Args:
+        model: fitted.
+        m: the voxels that it was fitted to, ``(pixel, band)``.
+        weakest: times the power at which pure noise shows a factor.
+    """
     sigma = np.sqrt(model.noise)[:, None]
     basis, strength, _ = np.linalg.svd(model.loadings / sigma, full_matrices=False)
     number = max(1.0, float(m.sum()) / max(1, int(model.known.sum())))
     edge = (1 + np.sqrt(int(model.known.sum()) / number)) ** 2 - 1
-    kept = max(1, int((strength**2 > WEAKEST * edge).sum()))
-    model = replace(model, loadings=basis[:, :kept] * strength[:kept] * sigma)
-    y, count = values.astype(np.float64), np.maximum(m.sum(0), 1).astype(np.float64)
-    for _ in range(SETTLING):
-        model = _step(model, y, m, count)
-    return model
+    kept = max(1, int((strength**2 > weakest * edge).sum()))
+    return replace(model, loadings=basis[:, :kept] * strength[:kept] * sigma)
 
 
 def _further(model: LowRank, better: LowRank, length: float) -> LowRank:
@@ -254,7 +281,19 @@ def _posterior(model: LowRank, y: NDArray[np.floating], m: NDArray[np.bool_]) ->
     return _Posterior(z, struck, kind, apart, whole)
 
 
-def _step(model: LowRank, y: NDArray[np.float64], m: NDArray[np.bool_], count: NDArray[np.float64]) -> LowRank:
+def step_of(
+    model: LowRank, y: NDArray[np.float64], m: NDArray[np.bool_], count: NDArray[np.float64],
+    prior: NDArray[np.float64] | None = None,
+) -> LowRank:
+    """One step of expectation maximisation.
+
+    Args:
+        model: to begin with.
+        y: values, ``(pixel, band)``.
+        m: which of them count, the same shape; False in bands that the model does not know.
+        count: how many of each band, at least one, ``(band,)``.
+        prior: precision of the loadings over that of the noise, ``(band, factor, factor)``; None: a weak one.
+    """
     bands, k = model.loadings.shape
     seconds, yz, fitted = np.zeros((bands, k * (k + 1) // 2)), np.zeros((bands, k)), np.zeros(bands)
     square, moved = np.zeros(bands), np.zeros((bands, k))
@@ -271,9 +310,11 @@ def _step(model: LowRank, y: NDArray[np.float64], m: NDArray[np.bool_], count: N
         fitted += centred.sum(0)
         moved += shown.T @ here.z
     # A weak prior on the loadings: a band seen in few pixels must not fit them exactly.
-    loadings = np.asarray(np.linalg.solve(_square(seconds, k) + np.eye(k), yz[:, :, None])[..., 0], np.float64)
+    held = np.eye(k) if prior is None else prior
+    loadings = np.asarray(np.linalg.solve(_square(seconds, k) + held, yz[:, :, None])[..., 0], np.float64)
     shift = (fitted - (moved * loadings).sum(1)) / count
     # The prior's own part is no noise: left in, it would drown a quiet band's 64 dB at 53.
-    noise = (square - (loadings * yz).sum(1) - np.square(loadings).sum(1)) / count
+    own = np.square(loadings) if prior is None else loadings * (prior @ loadings[:, :, None])[..., 0]
+    noise = (square - (loadings * yz).sum(1) - own.sum(1)) / count
     noise = np.where(count > 1, np.maximum(noise, _SMALLEST_VARIANCE), model.noise)
     return replace(model, mean=model.mean + shift, loadings=loadings, noise=noise)

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.together import Companions
+    from palimpsest.restoration.together import Companions, Hearing
 
 WINDOW_PIXELS = 4096
 _MOST_ODDS = 999.0
-NESTED_DOUBT = 3.0  # times the squared error that joint factors expect where the cube itself shows the band
+_LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
 
 
 def restore(
@@ -71,7 +71,7 @@ def restore(
         seen = study(cube, reasons, knowledge, left_out=parts_left_out, infer_opaque=infer_opaque)
         if seen.context is None:
             return untouched(cube, reasons, is_decoded=is_decoded)
-        others = None if companion is None else companion.variance
+        others = None if companion is None else companion.beside(seen.sources.low_rank)
         table, expected = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
         constrained = knowledge if "rule_constrainer" not in parts_left_out else None
         grounds = _Grounds(knowledge, constrained, network, is_decoded, infer_opaque, companion)
@@ -96,7 +96,7 @@ def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
 
 def judge(
     seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = (),
-    others: NDArray[np.float64] | None = None,
+    others: Hearing | None = None,
 ) -> tuple[NDArray[np.float64], Expectation]:
     """Trust and expected error of a studied scene.
 
@@ -105,8 +105,7 @@ def judge(
         network: whom to ask.
         edges: False removes the edges of the graph.
         left_out: parts of the integrator to do without.
-        others: squared error to expect of what other cubes of the place say, ``(band,)``; infinite where they are
-            silent, None where there are none.
+        others: how far other cubes of the place are to be believed; None where there are none.
 
     Returns:
         Weights ``(group, band, source)``, and what intervals are made of; zero in bands without damage.
@@ -123,8 +122,7 @@ def judge(
     table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
     weights = judgement.weights.numpy().astype(np.float64)
     if others is not None:
-        # Other cubes of the place are measurements and not opinions: they meet the judgement of all others by variance.
-        share, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others[cells.band], is_nested=~cells.everywhere)
+        share, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others, cells.band, is_nested=~cells.everywhere)
         weights *= 1 - share[:, None]
         weights[:, GROUP] = share
         log_error = 0.5 * np.log10(squared) + 2.0
@@ -139,19 +137,19 @@ def judge(
 
 
 def _shared(
-    rest: NDArray[np.float64], others: NDArray[np.float64], is_nested: NDArray[np.bool_]
+    rest: NDArray[np.float64], others: Hearing, band: NDArray[np.intp], is_nested: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weight of the other cubes against the rest by squared errors to expect, and that of the mix, each ``(cell,)``."""
-    # Where this cube has the band, factors over all cubes are less sure than they claim.
-    others = np.where(is_nested, NESTED_DOUBT * others, others)
-    heard = np.isfinite(others)
-    odds = np.where(heard, rest / np.where(heard, others, 1.0), 0.0)
-    # Where this cube has the band, the joint answer already holds what its own statistics say: the better is taken,
-    # and not the mean of two. A part is left to the rest, which must answer alone where the other cubes are silent.
-    share = np.minimum(np.where(is_nested, odds**2, odds), _MOST_ODDS)
-    share = share / (1.0 + share)
-    mixed = np.where(is_nested, np.minimum(rest, np.where(heard, others, rest)), rest / (1.0 + odds))
-    return share, np.where(heard, mixed, rest)
+    """Weight of the other cubes against the rest, and squared errors to expect of the mix, each ``(cell,)``."""
+    # Where a band is lost here they are measurements and not opinions: they meet the judgement by variance.
+    variance = others.variance[band]
+    heard = np.isfinite(variance)
+    odds = np.where(heard, rest / np.where(heard, variance, 1.0), 0.0)
+    carried = np.minimum(odds, _MOST_ODDS)
+    # Where this cube has the band, all dates together hold what its own statistics say: how far they say it better
+    # was tried. A part is left to the rest, which must answer alone where the others are silent.
+    known = np.minimum(others.share[band], _MOST_ODDS / (1 + _MOST_ODDS))
+    left = np.maximum(rest - others.gained[band], _LEAST_LEFT * rest)
+    return np.where(is_nested, known, carried / (1 + carried)), np.where(is_nested, left, rest / (1 + odds))
 
 
 def untouched(cube: Cube, reasons: NDArray[np.uint8], *, is_decoded: bool) -> Restoration:
@@ -242,5 +240,5 @@ def _spoken(seen: Study, companion: Companions | None) -> dict[str, float]:
         for k, name in enumerate(SOURCES) if context.speaks[:, k].any()
     }
     if companion is not None:
-        told[SOURCES[GROUP]] = round(float(np.isfinite(companion.variance[context.cells.band]).mean()), 4)
+        told[SOURCES[GROUP]] = round(float(companion.speaks[context.cells.band].mean()), 4)
     return told
