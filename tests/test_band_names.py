@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from palimpsest.codec.band_names import packed, unpacked
+from palimpsest.codec.container.band_names import packed, unpacked
 from palimpsest.errors import StreamCorrupt
 
 NUMBERS = np.array([*range(1, 63), *range(71, 95), *range(99, 124)])

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import spectral
 from palimpsest.codec.contract import EncodeSettings
-from palimpsest.codec.cube_encoder import CubeEncoder
+from palimpsest.codec.encoding.cube_encoder import CubeEncoder
+from palimpsest.codec.spectrum import spectral
 from palimpsest.cubes import BandTable, Cube, ImportanceMap
 
 if TYPE_CHECKING:
-    from palimpsest.codec.weighing import BandWeights
+    from palimpsest.codec.spectrum.weighing import BandWeights
 
 BANDS, SIDE, SIGMA = 24, 96, 6.0
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import basis_coder, spectral
-from palimpsest.codec.basis_coder import BasisState, decode_level, encode_learning, encode_level
-from palimpsest.codec.spectral import SpectralLevel, Statistics
+from palimpsest.codec.spectrum import basis_coder, spectral
+from palimpsest.codec.spectrum.basis_coder import BasisState, decode_level, encode_learning, encode_level
+from palimpsest.codec.spectrum.spectral import SpectralLevel, Statistics
 from palimpsest.errors import FormatError, StreamCorrupt
 
 

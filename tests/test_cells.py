@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palimpsest.codec import cells
-from palimpsest.codec.models import load_model, model_by_hash
-from palimpsest.codec.planes import MixerState
-from palimpsest.codec.quantiser import Pull, dequantise
-from palimpsest.codec.spatial import LevelTransform
-from palimpsest.codec.tile import TileCoder, TilePlan
-from palimpsest.codec.trellis import SIXTEEN
+from palimpsest.codec.container.models import load_model, model_by_hash
+from palimpsest.codec.entropy.planes import MixerState
+from palimpsest.codec.quantisation import cells
+from palimpsest.codec.quantisation.quantiser import Pull, dequantise
+from palimpsest.codec.quantisation.trellis import SIXTEEN
+from palimpsest.codec.space.spatial import LevelTransform
+from palimpsest.codec.tiles.tile import TileCoder, TilePlan
 from palimpsest.errors import FormatError
 
 BITS = 6

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import worst
+from palimpsest.codec.container import worst
+from palimpsest.codec.container.stream import open_stream
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
 from palimpsest.codec.inspect import verify
-from palimpsest.codec.stream import open_stream
 from palimpsest.cubes import BandTable, Cube, Georeference, ImportanceMap, Window
 from palimpsest.errors import CubeRefused, PromiseBroken, StreamCorrupt, UsageError
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from palimpsest.codec import components
 from palimpsest.codec.contract import EncodeSettings
-from palimpsest.codec.cube_encoder import CubeEncoder
 from palimpsest.codec.encoder import encode
+from palimpsest.codec.encoding.cube_encoder import CubeEncoder
+from palimpsest.codec.spectrum import components
 from palimpsest.cubes import BandTable, Cube
 
 BANDS, SIDE, STEP = 12, 64, 40.0

@@ -7,13 +7,14 @@ import struct
 import numpy as np
 import pytest
 
-from palimpsest.codec import cube_state, rate_target
-from palimpsest.codec import stream as container
+from palimpsest.codec.container import stream as container
+from palimpsest.codec.container.models import load_model
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode, finest_whole_level
 from palimpsest.codec.encoder import encode
-from palimpsest.codec.models import load_model
-from palimpsest.codec.planes import ChunkEncoder, MixerState
+from palimpsest.codec.encoding import rate_target
+from palimpsest.codec.entropy import cube_state
+from palimpsest.codec.entropy.planes import ChunkEncoder, MixerState
 from palimpsest.codec.reader import open_stream
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import StreamCorrupt

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import logistic, rdoq, trellis
-from palimpsest.codec.basis import decode_basis, encode_basis
-from palimpsest.codec.planes import LARGEST_SAMPLE, ChunkDecoder, ChunkEncoder, MixerState
+from palimpsest.codec.entropy import logistic
+from palimpsest.codec.entropy.planes import LARGEST_SAMPLE, ChunkDecoder, ChunkEncoder, MixerState
+from palimpsest.codec.quantisation import rdoq, trellis
+from palimpsest.codec.spectrum.basis import decode_basis, encode_basis
 
 
 @settings(deadline=None, max_examples=25)

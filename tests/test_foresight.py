@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import cells, foreseen, foresight, guess
-from palimpsest.codec.planes import LARGEST_SAMPLE, ChunkDecoder, ChunkEncoder, MixerState
+from palimpsest.codec.entropy import foreseen, foresight, guess
+from palimpsest.codec.entropy.planes import LARGEST_SAMPLE, ChunkDecoder, ChunkEncoder, MixerState
+from palimpsest.codec.quantisation import cells
 from palimpsest.errors import FormatError, StreamCorrupt
 
 
@@ -129,7 +130,7 @@ def test_a_cut_chunk_is_refused_or_read_but_never_hangs():
 
 def test_the_integer_network_follows_its_floating_point_twin():
     torch = pytest.importorskip("torch")
-    from palimpsest.codec.planes import Observer
+    from palimpsest.codec.entropy.planes import Observer
     from palimpsest_pipelines.foresight_training import ForesightNetwork, bits, to_integers
 
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from palimpsest.codec import stream as container
+from palimpsest.codec.container import stream as container
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode, finest_whole_level
 from palimpsest.codec.encoder import encode

@@ -29,6 +29,27 @@ LAYERS = {  # a folder may import itself and the folders of this tuple, nothing 
         *("knowledge", "codec", "restoration", "catalogue"),
     ),
 }
+CODEC_ROOMS = {  # the same within the codec
+    "contract": (),
+    "quantisation": (),
+    "space": (),
+    "entropy": ("quantisation",),
+    "quick": ("quantisation",),
+    "spectrum": ("quantisation", "space", "entropy"),
+    "integers": ("contract", "entropy"),
+    "tiles": ("quantisation", "space", "entropy", "quick", "spectrum"),
+    "container": ("contract", "quantisation", "space", "entropy", "quick", "spectrum", "integers", "tiles"),
+    "encoding": (
+        *("contract", "quantisation", "space", "entropy", "quick", "spectrum", "integers", "tiles"), "container",
+    ),
+    "keeping": ("contract", "entropy", "integers", "tiles", "container", "encoding"),
+    "decoded": ("keeping",),
+    "reader": ("space", "entropy", "integers", "tiles", "container", "keeping", "decoded"),
+    "label_map": ("container", "keeping"),
+    "decoder": ("container", "reader"),
+    "encoder": ("contract", "space", "integers", "tiles", "container", "encoding", "keeping"),
+    "inspect": ("contract", "integers", "container", "label_map", "decoder"),
+}
 OUTERMOST = ("commands", "__main__")
 
 LONG_FILES: dict[str, str] = {}  # path -> the reason why it may pass 400 lines
@@ -69,6 +90,21 @@ def test_imports_follow_the_arrows(path: Path):
         if len(parts) > 1 and parts[1] in LAYERS:
             assert parts[1] in allowed, f"{path.relative_to(ROOT)} imports {name}; {folder} may use {sorted(allowed)}"
         assert len(parts) < 2 or parts[1] not in OUTERMOST, f"{path.name} imports the command line"
+
+
+def test_the_rooms_of_the_codec_use_each_other_one_way():
+    codec = ROOT / "platform" / "palimpsest" / "codec"
+    found = {path.relative_to(codec).parts[0].removesuffix(".py") for path in codec.rglob("*.py")} - {"__init__"}
+    assert found == set(CODEC_ROOMS)
+    seen: set[str] = set()
+    for room, below in CODEC_ROOMS.items():
+        assert seen.issuperset(below), f"{room} uses what comes after it"
+        seen.add(room)
+        for path in codec.rglob("*.py"):
+            if path.relative_to(codec).parts[0].removesuffix(".py") != room:
+                continue
+            used = {name.split(".")[2] for name in project_imports(path) if name.startswith("palimpsest.codec.")}
+            assert used <= {room, *below}, f"{path.relative_to(codec)} uses {sorted(used - {room, *below})}"
 
 
 def test_no_source_root_is_a_package():

@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palimpsest.codec import depths, label_loop, stream
+from palimpsest.codec.container import stream
 from palimpsest.codec.contract import EncodeSettings, asked_to_keep
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
 from palimpsest.codec.inspect import verify
+from palimpsest.codec.keeping import depths, label_loop
 from palimpsest.codec.reader import open_stream
 from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube, Window

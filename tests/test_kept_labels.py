@@ -9,8 +9,8 @@ from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
 from palimpsest.codec.inspect import verify
+from palimpsest.codec.keeping.thinning import thinned
 from palimpsest.codec.label_map import read_labels
-from palimpsest.codec.thinning import thinned
 from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import PromiseBroken

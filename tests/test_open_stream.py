@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palimpsest.codec import cube_encoder, rate_target
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
+from palimpsest.codec.encoding import cube_encoder, rate_target
 from palimpsest.codec.reader import open_stream
-from palimpsest.codec.tiling import in_order, tile_side
+from palimpsest.codec.space.tiling import in_order, tile_side
 from palimpsest.cubes import BandTable, Cube, Window
 from palimpsest.cubes.mapped import forget, scratch
 from palimpsest.errors import UsageError

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import quick
+from palimpsest.codec.container.stream import open_stream
 from palimpsest.codec.contract import EncodeSettings
 from palimpsest.codec.decoder import decode
 from palimpsest.codec.encoder import encode
-from palimpsest.codec.planes import LARGEST_SAMPLE
-from palimpsest.codec.quick_kernel import COARSE
-from palimpsest.codec.stream import open_stream
-from palimpsest.codec.tile import part_shapes
+from palimpsest.codec.entropy.planes import LARGEST_SAMPLE
+from palimpsest.codec.quick import coder as quick
+from palimpsest.codec.quick.kernel import COARSE
+from palimpsest.codec.tiles.tile import part_shapes
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import StreamCorrupt
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.codec import layers, residual
-from palimpsest.codec.planes import ChunkEncoder, MixerState, encode_table
+from palimpsest.codec.entropy import residual
+from palimpsest.codec.entropy.planes import ChunkEncoder, MixerState, encode_table
+from palimpsest.codec.integers import layers
 from palimpsest.errors import StreamCorrupt
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palimpsest.codec.spatial import LARGEST_SAMPLE, LevelTransform
+from palimpsest.codec.space.spatial import LARGEST_SAMPLE, LevelTransform
 from palimpsest.errors import CubeRefused, UsageError
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 2), (2, 3), (3, 5), (16, 16), (17, 31), (64, 33)]

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from palimpsest.codec import cells, first_state, weights
-from palimpsest.codec.lifting import TAPS, split_level
-from palimpsest.codec.models import load_model, model_by_hash
-from palimpsest.codec.network import Level, Lift, Step, mirrored
-from palimpsest.codec.planes import ChunkDecoder, ChunkEncoder, MixerState
-from palimpsest.codec.spatial import LevelTransform
+from palimpsest.codec.container.models import load_model, model_by_hash
+from palimpsest.codec.entropy import first_state
+from palimpsest.codec.entropy.planes import ChunkDecoder, ChunkEncoder, MixerState
+from palimpsest.codec.quantisation import cells
+from palimpsest.codec.space import weights
+from palimpsest.codec.space.lifting import TAPS, split_level
+from palimpsest.codec.space.network import Level, Lift, Step, mirrored
+from palimpsest.codec.space.spatial import LevelTransform
 from palimpsest.errors import FormatError, ModelMissing
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (2, 3), (5, 3), (17, 31), (40, 33)]

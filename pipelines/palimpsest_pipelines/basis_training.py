@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palimpsest.codec import basis_coder, spectral
-from palimpsest.codec.basis_coder import BasisState
+from palimpsest.codec.spectrum import basis_coder, spectral
+from palimpsest.codec.spectrum.basis_coder import BasisState
 from palimpsest_pipelines.training_data import TEACHERS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.codec.spectral import SpectralLevel, Statistics
+    from palimpsest.codec.spectrum.spectral import SpectralLevel, Statistics
 
 KINDS, SENSORS = ("mixed", "urban", "geology", "vegetation"), ("aviris", "hymap", "emit", "enmap")
 MADE_SIDE, WINDOWS, SMALLEST = 96, 6, 24  # pixels a side; windows of a scene that teaches, and their least side

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from palimpsest.codec import foresight
-from palimpsest.codec.contexts import UNARY
-from palimpsest.codec.details import RECORDED
-from palimpsest.codec.foresight import INPUTS, OUTPUTS, PLACES, SIGNS, Foresight
-from palimpsest.codec.planes import MixerState, Observer
-from palimpsest.codec.tile import TileCoder, level_count
+from palimpsest.codec.entropy import foresight
+from palimpsest.codec.entropy.contexts import UNARY
+from palimpsest.codec.entropy.details import RECORDED
+from palimpsest.codec.entropy.foresight import INPUTS, OUTPUTS, PLACES, SIGNS, Foresight
+from palimpsest.codec.entropy.planes import MixerState, Observer
+from palimpsest.codec.tiles.tile import TileCoder, level_count
 from palimpsest_pipelines.scorecard import FRACTION_BITS, TEACHING, units_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from palimpsest.codec.spatial import LevelTransform
+    from palimpsest.codec.space.spatial import LevelTransform
     from palimpsest_pipelines.training_data import Teacher
 
     Seen = NDArray[np.int16]
@@ -79,7 +79,7 @@ def observe(transform: LevelTransform, found: list[Teacher], *, seed: int) -> tu
 
 
 class ForesightNetwork(nn.Module):
-    """The floating-point twin of :class:`palimpsest.codec.foresight.Foresight`."""
+    """The floating-point twin of :class:`palimpsest.codec.entropy.foresight.Foresight`."""
 
     def __init__(self, units: int, later: int) -> None:
         super().__init__()

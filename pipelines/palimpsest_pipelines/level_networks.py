@@ -1,4 +1,4 @@
-"""The trained spatial levels in floating point, for training: the twin of :mod:`palimpsest.codec.network`.
+"""The trained spatial levels in floating point, for training: the twin of :mod:`palimpsest.codec.space.network`.
 
 Every formula has its integer twin there; a test holds the two together. The third step of each lift (the second
 prediction) has no free tap straight above and below: it is what makes a constant leave no detail.
@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from palimpsest.codec.network import FIRST_SHIFT, TAP_SHIFT
+from palimpsest.codec.space.network import FIRST_SHIFT, TAP_SHIFT
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palimpsest.codec.weights import Tensors
+    from palimpsest.codec.space.weights import Tensors
 
 # Near-orthonormal start: four steps with two rows on either side, minimising the high-rate loss over first-order
 # Markov signals of correlation 0, 0.5, 0.9 and 0.97 (0.003 bit a sample at white noise; CDF 9/7 loses 0.014).

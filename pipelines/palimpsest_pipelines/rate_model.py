@@ -19,7 +19,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from palimpsest.codec.spatial import Gains
+    from palimpsest.codec.space.spatial import Gains
     from palimpsest_pipelines.level_networks import LevelNetwork
 
 BIT_IN_SQUARED_STEPS = 0.1155

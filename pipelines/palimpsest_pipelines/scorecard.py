@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palimpsest.codec import cells
-from palimpsest.codec.planes import MixerState
-from palimpsest.codec.spatial import LevelTransform
-from palimpsest.codec.tile import TileCoder, level_count
-from palimpsest.codec.trellis import SIXTEEN
+from palimpsest.codec.entropy.planes import MixerState
+from palimpsest.codec.quantisation import cells
+from palimpsest.codec.quantisation.trellis import SIXTEEN
+from palimpsest.codec.space.spatial import LevelTransform
+from palimpsest.codec.tiles.tile import TileCoder, level_count
 from palimpsest.measure import bd_rate
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.codec.cells import Offsets, Sums
-    from palimpsest.codec.foresight import Foresight
+    from palimpsest.codec.entropy.foresight import Foresight
+    from palimpsest.codec.quantisation.cells import Offsets, Sums
     from palimpsest_pipelines.training_data import Teacher
 
 FRACTION_BITS = 6

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from palimpsest.codec import cells, first_state, foresight, weights
-from palimpsest.codec.spatial import Gains, LevelTransform
+from palimpsest.codec.entropy import first_state, foresight
+from palimpsest.codec.quantisation import cells
+from palimpsest.codec.space import weights
+from palimpsest.codec.space.spatial import Gains, LevelTransform
 from palimpsest_pipelines import basis_training, foresight_training, scorecard
 from palimpsest_pipelines.foresight_training import ForesightTraining
 from palimpsest_pipelines.level_networks import LevelNetwork, to_integers

@@ -159,8 +159,8 @@ def _one_outcome(read: Callable[[], bytes], right: set[bytes]) -> str:
 
 def _labels(path: Path) -> bytes:
     """The label map; nothing where the stream has none."""
+    from palimpsest.codec.container.stream import LABELS, open_stream
     from palimpsest.codec.label_map import read_labels
-    from palimpsest.codec.stream import LABELS, open_stream
 
     return read_labels(path)[1].tobytes() if open_stream(path).has(LABELS) else b""
 
@@ -269,7 +269,7 @@ STRIKES: tuple[Callable[[Sequence[Path], random.Random], bytes], ...] = (
 
 
 def _opened(path: Path) -> tuple[dict[str, Any], list[tuple[int, int, bytes]], tuple[bytes, ...]]:
-    from palimpsest.codec.stream import open_stream
+    from palimpsest.codec.container.stream import open_stream
 
     stream = open_stream(path)
     sections = [(kind, tile, stream.read(kind, tile)) for kind, tile in stream.sections]
@@ -281,7 +281,7 @@ def _repacked(
     hashes: Sequence[bytes] | None = None,
 ) -> bytes:
     """A stream with another head or other sections, every checksum mended but the hashes of the decoded values."""
-    from palimpsest.codec.stream import pack
+    from palimpsest.codec.container.stream import pack
 
     old_head, old_sections, old_hashes = _opened(path)
     return pack(

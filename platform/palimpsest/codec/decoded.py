@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import refinement
+from palimpsest.codec.keeping import refinement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

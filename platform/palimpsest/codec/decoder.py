@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import header
-from palimpsest.codec import stream as container
-from palimpsest.codec.damage import finest_whole_level
+from palimpsest.codec.container import header
+from palimpsest.codec.container import stream as container
+from palimpsest.codec.container.damage import finest_whole_level
 from palimpsest.codec.reader import open_stream
 
 if TYPE_CHECKING:

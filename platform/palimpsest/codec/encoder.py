@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.atomic import write_bytes
-from palimpsest.codec import bound_target, header, rate_target
+from palimpsest.codec.container import header
 from palimpsest.codec.contract import EXACT_MODES, EncodeReport
-from palimpsest.codec.cube_encoder import CubeEncoder
-from palimpsest.codec.sampling import as_float32
-from palimpsest.codec.tiling import SMALLEST_SIDE
+from palimpsest.codec.encoding import bound_target, rate_target
+from palimpsest.codec.encoding.cube_encoder import CubeEncoder
+from palimpsest.codec.integers.sampling import as_float32
+from palimpsest.codec.space.tiling import SMALLEST_SIDE
 from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
     from palimpsest.codec.contract import EncodeSettings, LabelJudge
-    from palimpsest.codec.encoded import Encoding
-    from palimpsest.codec.label_loop import Kept
+    from palimpsest.codec.keeping.label_loop import Kept
+    from palimpsest.codec.tiles.encoded import Encoding
     from palimpsest.cubes import Cube, ImportanceMap
 
 
@@ -52,7 +53,7 @@ def encode(
         cube = as_float32(cube)
         encoder = CubeEncoder(cube, settings, importance)
     if settings.keeps:
-        from palimpsest.codec.label_loop import encode_keeping
+        from palimpsest.codec.keeping.label_loop import encode_keeping
 
         assert judge is not None
         encoding, kept = encode_keeping(encoder, judge)

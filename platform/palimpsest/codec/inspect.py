@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from palimpsest.codec.sampling import voxel_reasons
-from palimpsest.codec.stream import TRAILER, WHOLE, WORST, open_stream
+from palimpsest.codec.container.stream import TRAILER, WHOLE, WORST, open_stream
+from palimpsest.codec.integers.sampling import voxel_reasons
 from palimpsest.cubes.window import tiles
 from palimpsest.errors import StreamCorrupt, UsageError
 
@@ -61,7 +61,7 @@ def verify(
     Raises:
         StreamCorrupt: any of it does not hold.
     """
-    from palimpsest.codec import worst
+    from palimpsest.codec.container import worst
     from palimpsest.codec.decoder import decode
     from palimpsest.codec.label_map import read_labels
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec.damage import refusing
-from palimpsest.codec.header import checked_plan
-from palimpsest.codec.refinement import map_digest, unpack_labels
-from palimpsest.codec.stream import LABELS, open_stream
+from palimpsest.codec.container.damage import refusing
+from palimpsest.codec.container.header import checked_plan
+from palimpsest.codec.container.stream import LABELS, open_stream
+from palimpsest.codec.keeping.refinement import map_digest, unpack_labels
 from palimpsest.errors import StreamCorrupt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest.codec.stream import Stream
+    from palimpsest.codec.container.stream import Stream
 
 
 def read_labels(path: Path | str) -> tuple[tuple[str, ...], NDArray[np.uint16]]:

@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.codec import cube_state, depths, header, layers, refinement
-from palimpsest.codec import stream as container
-from palimpsest.codec.damage import refusing
+from palimpsest.codec.container import header
+from palimpsest.codec.container import stream as container
+from palimpsest.codec.container.damage import refusing
+from palimpsest.codec.container.models import model_by_hash
 from palimpsest.codec.decoded import DecodedTile
-from palimpsest.codec.models import model_by_hash
-from palimpsest.codec.planes import MixerState
-from palimpsest.codec.sampling import is_void
-from palimpsest.codec.tile import TileCoder, TilePlan
-from palimpsest.codec.tiling import allowed_workers, in_order
+from palimpsest.codec.entropy import cube_state
+from palimpsest.codec.entropy.planes import MixerState
+from palimpsest.codec.integers import layers
+from palimpsest.codec.integers.sampling import is_void
+from palimpsest.codec.keeping import depths, refinement
+from palimpsest.codec.space.tiling import allowed_workers, in_order
+from palimpsest.codec.tiles.tile import TileCoder, TilePlan
 from palimpsest.cubes import Cube, Georeference, Reason, Window
 from palimpsest.cubes.mapped import KEPT_BYTES, forget, scratch
 from palimpsest.errors import StreamCorrupt, UsageError

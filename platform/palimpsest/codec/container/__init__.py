@@ -1,0 +1,1 @@
+"""The file: sections and checksums, head, trained models by name, and what refuses damaged ones."""

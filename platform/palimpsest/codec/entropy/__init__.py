@@ -1,0 +1,1 @@
+"""Integers to bytes: binary arithmetic coder, context mixing, the learners and the network that foresee."""

@@ -1,0 +1,1 @@
+"""Labels and feature depths kept: the closed loop, and the corrections that streams carry for it."""

@@ -1,0 +1,1 @@
+"""One tile: its planes to code and back."""
