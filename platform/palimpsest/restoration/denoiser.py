@@ -1,8 +1,10 @@
 """Noise taken off measured voxels: the scene's factors, filtered in space, and what stands out of the noise kept.
 
-Five steps. (1) Bands are whitened by their own noise and turned into the scene's few factors. (2) The factors' images
-are filtered together (:mod:`~palimpsest.restoration.spatial_prior`). (3) Each band is regressed on the clean factors
-again; coefficients that chance could have made are shrunk, so that a band without signal stays empty. (4) Steps 1 and 2
+Five steps. (1) Bands are whitened by their own noise and turned into the scene's few factors: those that are stronger
+than noise alone could be, and those that neighbouring pixels share, however weak, because noise has no neighbours.
+(2) The factors' images are filtered together (:mod:`~palimpsest.restoration.spatial_prior`). (3) Each band is regressed
+on the clean factors again; neighbouring bands lend each other their coefficients
+(:mod:`~palimpsest.restoration.smooth_loadings`), and a band without signal stays empty. (4) Steps 1 and 2
 once more with the better factors. (5) What is left is noise, with two exceptions that go back into the answer: what is
 alike in neighbouring pixels (a Wiener filter by the residual's own correlation), and what stands out beyond chance in a
 pixel or a small square, in one band or a run of them: a narrow feature of few pixels is what a scientist looks for.
@@ -11,17 +13,19 @@ Voxels without trust are predicted and not believed. Opt-in: smoothing what was 
 user's to make.
 
 Sources: whitened eigen-images as in Zhuang and Bioucas-Dias 2018; shrinkage after James and Stein 1961 (positive part);
-detection of a signal in so many bands after Baik, Ben Arous and Peche 2005.
+detection of a signal in so many bands after Baik, Ben Arous and Peche 2005; what neighbouring pixels share after
+Switzer and Green 1984 (minimum and maximum autocorrelation factors).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import uniform_filter, uniform_filter1d
 
+from palimpsest.restoration.smooth_loadings import smoothed
 from palimpsest.restoration.spatial_prior import denoise_images, refine
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
 CHUNK = 4096
 _WEAKEST = 2.0  # times the power at which pure noise shows a factor
+_SHARED = 0.25  # of the noise: a weaker factor stays if neighbouring pixels share so much of it
+_WORTH = 0.25  # of the noise: a clean factor with less power is not worth its error
 _STANDS_OUT = 5.5  # sigmas
 _RUNS = (1, 3, 7)  # bands; single ones first, or a strong one would be spread over its neighbours
 _RADIUS = 2  # pixels, of the residual's Wiener filter
@@ -59,6 +65,22 @@ class Denoised:
     spread: Table
     noise: NDArray[np.float64]
     factors: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What the loadings may be wrong by: ``variance`` ``(band, factor)``, whitened.
+
+    It is that of uncorrelated factors of unit size, ``z @ turn + shift``.
+    """
+
+    variance: NDArray[np.float64]
+    turn: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+    def of(self, z: Table, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Variance of every voxel's error; ``pixels``: how many each band was told by, ``(band,)``."""
+        return np.asarray(np.square(z @ self.turn + self.shift) @ self.variance.T + 1.0 / np.maximum(pixels, 1.0))
 
 
 @dataclass(slots=True)
@@ -90,7 +112,7 @@ def denoise(
     sigma = np.maximum(np.sqrt(model.noise), _SMALLEST_NOISE)
     trusted = trusted & model.known
     edge = (1 + np.sqrt(len(sigma) / max(len(values), 1))) ** 2 - 1
-    factors, power = _more(*_start(model, sigma, edge), values, trusted, edge)
+    factors, power = _more(*_start(model, sigma, edge, values, trusted, (rows, cols)), values, trusted, edge)
     kept = power.size
     z = np.empty((len(values), kept), np.float32)
     for part, block in _blocks(values):
@@ -99,22 +121,23 @@ def denoise(
         z[part] = white @ factors.loadings
     images = z.reshape(rows, cols, kept)
     clean = denoise_images(images, power)
-    factors, z = _refitted(factors, clean.images.reshape(-1, kept), values, trusted)
+    z = clean.images.reshape(-1, kept)
+    factors, _ = _refitted(factors, z, values, trusted)
     if ill is not None and ill.any():
         trusted = _doubted(factors, z, values, trusted, ill)
     factors, images, pilot = _turned(factors, z, values, trusted, (rows, cols))
     clean = refine(images, pilot)
     z = clean.images.reshape(len(values), -1)
-    factors, z = _refitted(factors, z, values, trusted)
+    factors, doubt = _refitted(factors, z, values, trusted)
     variance = clean.variance.reshape(z.shape)
     out, spread = np.empty(values.shape, np.float32), np.empty(values.shape, np.float32)
     residual = np.empty(values.shape, np.float32)
-    doubt = z.shape[1] / np.maximum(trusted.sum(0), 1.0)  # what the loadings may be wrong by, times the noise
+    told = trusted.sum(0)
     for part, block in _blocks(values):
         white = z[part] @ factors.loadings.T
         out[part] = white
         residual[part] = np.where(trusted[part], (block - factors.mean) / factors.sigma - white, 0.0)
-        spread[part] = variance[part] @ np.square(factors.loadings).T + doubt
+        spread[part] = variance[part] @ np.square(factors.loadings).T + doubt.of(z[part], told)
     _give_back(out, spread, residual, trusted, (rows, cols))
     out *= factors.sigma.astype(np.float32)
     out += factors.mean.astype(np.float32)
@@ -126,13 +149,42 @@ def denoise(
 
 
 def _start(
-    model: LowRank, sigma: NDArray[np.float64], edge: float
+    model: LowRank, sigma: NDArray[np.float64], edge: float, values: Table, trusted: NDArray[np.bool_],
+    plane: tuple[int, int],
 ) -> tuple[_Factors, NDArray[np.float64]]:
     """The model's factors that are more than noise, orthonormal over whitened bands, and their power."""
     basis, strength, _ = np.linalg.svd(model.loadings / sigma[:, None], full_matrices=False)
-    power = strength**2
-    kept = max(1, int((power > _WEAKEST * edge).sum()))
-    return _Factors(model.mean.copy(), sigma, basis[:, :kept]), np.maximum(power[:kept], 1e-6)
+    power = np.maximum(strength**2, 1e-6)
+    sure = power > _WEAKEST * edge
+    factors = _Factors(model.mean.copy(), sigma, basis)
+    if not sure.all():
+        weak = basis[:, ~sure]
+        images = np.empty((len(values), weak.shape[1]))
+        for part, block in _blocks(values):
+            filled = _posterior_mean(factors, power, block, trusted[part]) @ basis.T
+            images[part] = factors.whitened(block, trusted[part], filled) @ weak
+        common, turn = np.linalg.eigh(_shared_cover(images.reshape(*plane, -1)))
+        turn = turn[:, common > _SHARED]
+        own, axes = np.linalg.eigh(turn.T @ (power[~sure, None] * turn))
+        basis = np.concatenate([basis[:, sure], weak @ turn @ axes[:, ::-1]], axis=1)
+        power = np.concatenate([power[sure], own[::-1]])
+    if not power.size:  # nothing but noise: one factor, which the filter will find empty
+        return replace(factors, loadings=factors.loadings[:, :1]), np.maximum(strength[:1] ** 2, 1e-6)
+    return replace(factors, loadings=basis), power
+
+
+def _shared_cover(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance of ``(row, col, factor)`` with the eight pixels around: noise takes no part in it."""
+    around = images - images.mean(axis=(0, 1))
+    kept = around.shape[2]
+    cover = np.zeros((kept, kept))
+    pairs = (
+        (around[:, 1:], around[:, :-1]), (around[1:], around[:-1]), (around[1:, 1:], around[:-1, :-1]),
+        (around[1:, :-1], around[:-1, 1:]),
+    )
+    for one, other in pairs:
+        cover += one.reshape(-1, kept).T @ other.reshape(-1, kept) / max(one.shape[0] * one.shape[1], 1)
+    return np.asarray((cover + cover.T) / (2 * len(pairs)), np.float64)
 
 
 def _more(
@@ -180,8 +232,8 @@ def _posterior_mean(
 
 def _refitted(
     factors: _Factors, z: Table, values: Table, trusted: NDArray[np.bool_]
-) -> tuple[_Factors, Table]:
-    """Mean, loadings and noise of every band by the clean factors; loadings shrunk by what chance could have made."""
+) -> tuple[_Factors, _Doubt]:
+    """Mean, loadings and noise of every band by the clean factors, and how sure the loadings are."""
     kept, bands = z.shape[1], values.shape[1]
     gram, cross = np.zeros((bands, kept, kept)), np.zeros((bands, kept))
     total, count, square = np.zeros(bands), np.zeros(bands), np.zeros(bands)
@@ -202,22 +254,34 @@ def _refitted(
     cross -= total[:, None] * about
     power = square - total * middle
     gram += np.eye(kept) * 1e-6 * np.maximum(np.trace(gram, axis1=1, axis2=2), 1e-12)[:, None, None]
-    weight, turned = np.linalg.eigh(gram)
-    along = np.einsum("bkj,bk->bj", turned, cross) / weight
-    explained = np.square(along) * weight
-    noise = np.maximum((power - explained.sum(1)) / np.maximum(number - kept - 1, 1.0), 1e-6)
-    noise = np.where(count > 2 * kept + 2, noise, 1.0)
-    strength = explained / noise[:, None]
-    single = np.maximum(0.0, 1 - 1 / np.maximum(strength, 1e-9))
-    together = strength.sum(1)
-    shared = np.maximum(0.0, 1 - kept / np.maximum(together, 1e-9))
-    shared[together < kept + 3 * np.sqrt(2 * kept)] = 0.0  # three standard deviations of chance
-    along *= single * shared[:, None]
-    loadings = np.einsum("bkj,bj->bk", turned, along)
+    inverse = np.linalg.inv(gram)
+    plain = np.einsum("bij,bj->bi", inverse, cross)
+    explained = (plain * cross).sum(1)
+    noise = np.maximum((power - explained) / np.maximum(number - kept - 1, 1.0), 1e-6)
+    enough = count > 2 * kept + 2
+    noise = np.where(enough, noise, 1.0)
+    # Unit factors, the strongest over all bands first, and values that are not whitened: there bands are alike.
+    unit = _root_of_cover(z)
+    turn = np.linalg.svd(plain @ unit * factors.sigma[:, None], full_matrices=False)[2].T
+    forth = unit @ turn
+    error = np.einsum("ki,bkl,li->bi", forth, inverse, forth) * (noise * factors.sigma**2)[:, None]
+    alike, left = smoothed(plain @ forth * factors.sigma[:, None], error, enough)
+    left[~enough] = np.square(alike[enough]).sum(0) / max(int(enough.sum()), 1)
+    strength = explained / noise
+    share = np.maximum(0.0, 1 - kept / np.maximum(strength, 1e-9))
+    share[strength < kept + 3 * np.sqrt(2 * kept)] = 0.0  # three standard deviations of chance
+    back = np.linalg.inv(forth)
+    loadings = (alike * share[:, None]) @ back / factors.sigma[:, None]
     mean = factors.mean + factors.sigma * (middle - (loadings * about).sum(1))
-    scale = np.sqrt(noise)
-    sigma = np.maximum(factors.sigma * scale, _SMALLEST_NOISE)
-    return _Factors(mean, sigma, loadings * (factors.sigma / sigma)[:, None]), z
+    sigma = np.maximum(factors.sigma * np.sqrt(noise), _SMALLEST_NOISE)
+    doubt = _Doubt(left / np.square(sigma)[:, None], back.T, -(z.mean(0, dtype=np.float64) @ back.T))
+    return _Factors(mean, sigma, loadings * (factors.sigma / sigma)[:, None]), doubt
+
+
+def _root_of_cover(z: Table) -> NDArray[np.float64]:
+    cover = np.cov(z.T.astype(np.float64)).reshape(z.shape[1], z.shape[1])
+    root = np.linalg.cholesky(cover + max(1e-9 * float(np.trace(cover)), 1e-12) * np.eye(len(cover)))
+    return np.asarray(root, np.float64)
 
 
 def _doubted(
@@ -235,11 +299,9 @@ def _turned(
     factors: _Factors, z: Table, values: Table, trusted: NDArray[np.bool_], plane: tuple[int, int]
 ) -> tuple[_Factors, NDArray[np.float32], NDArray[np.float32]]:
     """Orthonormal loadings in the space that the refitted ones span, the noisy images along them, and the pilot."""
-    spread = np.cov(z.T.astype(np.float64)).reshape(z.shape[1], z.shape[1])
-    root = np.linalg.cholesky(spread + 1e-9 * np.trace(spread) * np.eye(len(spread)))
-    basis, strength, _ = np.linalg.svd(factors.loadings @ root, full_matrices=False)
+    basis, strength, _ = np.linalg.svd(factors.loadings @ _root_of_cover(z), full_matrices=False)
     edge = (1 + np.sqrt(len(basis) / max(len(values), 1))) ** 2 - 1
-    kept = max(1, int((strength**2 > edge).sum()))
+    kept = max(1, int((strength**2 > min(edge, _WORTH)).sum()))
     turned = _Factors(factors.mean, factors.sigma, basis[:, :kept])
     noisy = np.empty((len(values), kept), np.float32)
     pilot = np.empty_like(noisy)

@@ -67,18 +67,25 @@ def refine(images: Images, pilot: Images) -> Filtered:
     side, groups = _groups(pilot, ALIKE_SECOND)
     forth = _cosines(side, ALIKE_SECOND)
     out = _Sums.of(images.shape)
+    claimed, told = np.full(images.shape[2], 1e-9), np.zeros(images.shape[2])
     for part in _chunks(groups):
         noisy, known = _gathered(images, part, side), _gathered(pilot, part, side)
         flat = known.reshape(len(part), -1, images.shape[2])
         basis = np.linalg.eigh(np.matmul(flat.transpose(0, 2, 1), flat))[1]  # (group, component, local)
         share = forth.there(_turned(known, basis)) ** 2
         share /= share + 1.0
-        clean = _turned(forth.back(forth.there(_turned(noisy, basis)) * share), basis.transpose(0, 2, 1))
+        seen = forth.there(_turned(noisy, basis))
+        clean = _turned(forth.back(seen * share), basis.transpose(0, 2, 1))
         left = share.mean(axis=(1, 2))  # (group, local): what remains of unit noise
         variance = np.matmul(basis**2, left[:, :, None])[..., 0]
+        # The same without trust in the pilot: what was taken off besides noise, told by how much was taken off.
+        risk = ((1 - share) ** 2 * (seen**2 - 1) + share**2).mean(axis=(1, 2))
+        told += np.matmul(basis**2, risk[:, :, None])[..., 0].sum(0)
+        claimed += variance.sum(0)
         weight = 1.0 / np.maximum(np.square(share).sum(axis=(1, 2, 3)), 1e-3)
         out.add(clean, part, side, weight, variance)
-    return out.mean()
+    found = out.mean()
+    return Filtered(found.images, found.variance * np.maximum(told / claimed, 1.0).astype(np.float32))
 
 
 def _first_pass(images: Images, guide: Images) -> Images:
