@@ -34,13 +34,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", action="append", metavar="WHAT",
         help="'labels': every material label is kept, certified; 'features=D': no diagnostic feature's depth is off by "
-        "more than D of itself; both: 'labels,features=0.1'",
+        "more than D of itself; both: 'labels,features=0.1'; with --bpppc within that rate, else as small as it gets",
     )
     parser.add_argument("--knowledge", default=None, help="release: folder, .plk, id, or 'none'")
     parser.add_argument("--strength", type=float, default=0.5, help="0 plain rate-distortion ... 1 full importance")
     parser.add_argument(
         "--effort", type=int, default=5, choices=range(1, 10), metavar="1..9",
-        help="1: the quick coder (rate mode), 3 to 5 times faster, some 5 %% larger; 5 is the default",
+        help="1: the quick coder (rate mode), 3 to 5 times faster, some 5 %% larger; 2: one pass of the trellis; "
+        "3 to 9 are alike; 5 is the default",
     )
     parser.add_argument("--denoise", action="store_true", help="denoise before coding (recorded in the stream)")
     parser.add_argument("--workers", type=int, default=0, help="tiles coded at a time (default: all processors)")
