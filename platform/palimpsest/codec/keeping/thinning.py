@@ -6,7 +6,6 @@ So ranges of bands are left out, long ones first and then shorter ones, wherever
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,15 +30,16 @@ def thinned(
     Returns:
         The same shape; the judge agrees with every row.
     """
-    kept = steps.copy()
+    kept, bands = steps.copy(), np.arange(steps.shape[1])
     for parts in PARTS:
-        ends = np.linspace(0, steps.shape[1], parts + 1).astype(int)
-        for low, high in pairwise(ends):
-            which = np.flatnonzero(kept[:, low:high].any(axis=1))
-            if not which.size:
-                continue
-            tried = kept[which]
-            tried[:, low:high] = 0
+        starts = np.unique(np.linspace(0, bands.size, parts + 1).astype(int)[:-1])
+        part_of = np.searchsorted(starts, bands, side="right") - 1
+        untried = np.logical_or.reduceat(kept != 0, starts, axis=1)
+        # Every pixel tries its own next range, so that the judge is asked seldom and about many.
+        while (which := np.flatnonzero(untried.any(axis=1))).size:
+            part = untried[which].argmax(axis=1)
+            untried[which, part] = False
+            tried = np.where(part_of == part[:, None], 0, kept[which]).astype(np.int32)
             good = agrees(tried, which)
             kept[which[good]] = tried[good]
     return kept
