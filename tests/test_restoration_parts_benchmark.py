@@ -9,6 +9,7 @@ def test_cost_is_measured_in_a_process_of_its_own():
     assert told["voxels"] > 0
     assert 0 < told["seconds"] < 120
     assert told["peak_gb"] >= told["before_gb"] > 0
+    assert told["processor_seconds"] > 0
 
 
 def test_a_noisy_scene_comes_back_from_a_stream_with_less_noise(monkeypatch, tmp_path):
