@@ -94,7 +94,7 @@ def run_parts(parts: tuple[str, ...], plan: Plan, note: Callable[[str], None]) -
 
 
 def cost(size: tuple[int, int, int], way: str = WAYS[0]) -> dict[str, float]:
-    """Seconds by the clock and of the processor, and gigabytes, of restoring a made scene ``(rows, cols, bands)`` with mixed defects.
+    """Seconds of clock and processor and gigabytes of restoring a made scene ``(rows, cols, bands)``, mixed defects.
 
     Args:
         size: of the scene.
