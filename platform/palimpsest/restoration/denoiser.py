@@ -152,7 +152,7 @@ def _start(
     model: LowRank, sigma: NDArray[np.float64], edge: float, values: Table, trusted: NDArray[np.bool_],
     plane: tuple[int, int],
 ) -> tuple[_Factors, NDArray[np.float64]]:
-    """The model's factors that are more than noise, orthonormal over whitened bands, and their power."""
+    """The model's factors that are more than noise or shared by neighbours, orthonormal and whitened; their power."""
     basis, strength, _ = np.linalg.svd(model.loadings / sigma[:, None], full_matrices=False)
     power = np.maximum(strength**2, 1e-6)
     sure = power > _WEAKEST * edge
