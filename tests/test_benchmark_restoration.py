@@ -133,6 +133,15 @@ def test_a_blind_case_tells_nothing_and_a_clean_pixel_is_spared():
     lost = spared.damaged.any(axis=0)
     assert (~lost).sum() == 3
     np.testing.assert_array_equal(spared.struck.data[:, ~lost], np.asarray(cube.data)[:, ~lost])
+    np.testing.assert_array_equal(spared.gap, cases["wide:red_edge"].damaged.all(axis=(1, 2)))
+
+
+def test_few_clean_pixels_are_measured_against_the_better_of_ridge_and_library():
+    rows = [result("s", "clean:3:red_edge", method, value) for method, value in
+            (("linear", 20.0), (bench.RIDGE, 28.0), (bench.LIBRARY_ONLY, 31.0), (bench.OURS, 30.5))]
+    table = bench.summary(rows)
+    assert table["s clean:3:red_edge margin over the better of ridge and library alone"] == pytest.approx(-0.5)
+    assert table["s clean:3:red_edge margin over ridge on the clean pixels"] == pytest.approx(2.5)
 
 
 def test_a_shuffled_graph_keeps_its_form_and_loses_its_sense():

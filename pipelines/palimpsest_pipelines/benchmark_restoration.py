@@ -21,7 +21,7 @@ from palimpsest.errors import UsageError
 from palimpsest_pipelines.restoration_cases import DECODED, Case, cases_of
 from palimpsest_pipelines.restoration_judges import alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import load as load_judges
-from palimpsest_pipelines.restoration_rivals import ORACLE, cached, interpolated, rivals_for
+from palimpsest_pipelines.restoration_rivals import ORACLE, RIDGE, cached, interpolated, rivals_for
 from palimpsest_pipelines.restoration_scores import (
     MANY,
     Result,
@@ -47,6 +47,7 @@ INTERPOLATORS = ("linear", "pchip")
 OURS = "palimpsest"
 NO_KNOWLEDGE = "palimpsest no-knowledge"
 REPAIRED = "palimpsest not-denoised"  # what is missing brought back, noise left as it is
+LIBRARY_ONLY = "palimpsest library-only"  # the few clean pixels of a wide gap hidden as well
 PER_NODE = "palimpsest per-node"  # trained without edges on the same inputs
 FIXED = "palimpsest fixed-weights"
 FIXED_BY_TRIALS = "palimpsest fixed-weights-by-trials"
@@ -133,6 +134,9 @@ def summary(results: list[Result]) -> dict[str, float]:
         table[f"{scene} {name} margin over {best.method}"] = ours.figure - best.figure
         beside.setdefault(name, []).append((ours.figure - best.figure, ours.sam - min(r.sam for r in rivals)))
         plain = [r.figure for r in rivals if r.method in INTERPOLATORS]
+        if LIBRARY_ONLY in there and RIDGE in there:
+            better = max((there[LIBRARY_ONLY], there[RIDGE]), key=lambda r: r.figure)
+            table[f"{scene} {name} margin over the better of ridge and library alone"] = ours.figure - better.figure
         if ORACLE in there:
             table[f"{scene} {name} below {ORACLE}"] = there[ORACLE].figure - ours.figure
         for method in (method for method in there if plain and method not in INTERPOLATORS):
@@ -311,6 +315,8 @@ def _ours(case: Case, plan: Plan) -> Iterator[tuple[str, Restoration, float]]:
         variants[REPAIRED] = (knowledge, True, ())
     if not case.is_noisy:
         variants[NO_KNOWLEDGE] = (None, True, ())
+    if case.kind == "clean":
+        variants[LIBRARY_ONLY] = (knowledge, True, ())
     if plan.wrong:
         variants["palimpsest shuffled-graph"] = (shuffled(knowledge), True, ())
         variants["palimpsest minerals-alone"] = (minerals(knowledge), True, ())
@@ -320,8 +326,9 @@ def _ours(case: Case, plan: Plan) -> Iterator[tuple[str, Restoration, float]]:
     told = is_told(case)
     for name, (known, edges, left_out) in variants.items():
         started = time.perf_counter()
+        mask = case.usable & ~case.gap[:, None, None] if name == LIBRARY_ONLY else case.usable
         done = repair(
-            case.struck, knowledge=known, mask=case.usable if told else None,
+            case.struck, knowledge=known, mask=mask if told else None,
             weights=judges.get(name, network),
             parts_left_out=left_out, edges=edges, is_decoded=case.is_decoded,
             is_searched=not told and not case.is_decoded, is_denoised=case.is_noisy and name != REPAIRED,

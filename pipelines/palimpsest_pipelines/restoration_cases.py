@@ -70,6 +70,11 @@ class Case:
         return np.not_equal(self.reasons, 0)
 
     @property
+    def gap(self) -> NDArray[np.bool_]:
+        """Bands that hardly any pixel shows, ``(band,)``."""
+        return np.asarray(self.usable.mean(axis=(1, 2)) <= 0.5)
+
+    @property
     def kind(self) -> str:
         """The case without its variant: 'c' of 'c:blind', 'wide' of 'wide:red_edge'."""
         return self.name.split(":")[0]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Restorer = Callable[[], NDArray[np.float32]]
 
+RIDGE = "ridge on the clean pixels"
 COMPONENTS = 15  # of the observed bands, as in the measurements that the rivals came from
 _RIDGE = 1e-2
 _MOSTLY = 0.5  # share of the pixels that show a band
@@ -90,7 +91,7 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
             gap = np.broadcast_to(mask.any(axis=(0, 1)) & (mask.mean(axis=(0, 1)) > _MOSTLY), mask.shape)
             chosen["nnls_residual"] = lambda: np.where(mask, y, rival.nnls_residual(y, gap, library))
         if case.kind == "clean":
-            chosen["ridge on the clean pixels"] = lambda: np.where(mask, y, ridge(y, mask))
+            chosen[RIDGE] = lambda: np.where(mask, y, ridge(y, mask))
     elif case.kind == "g":
         chosen = {
             "fa30": lambda: np.where(mask, y, factors(30)),
