@@ -37,13 +37,7 @@ def test_a_wide_gap_comes_back_better_than_by_interpolation(gap: tuple[int, int]
     assert np.array_equal(result.restored.data[~where], cube.data[~where])
 
 
-# A known fault of the judge that ships: beyond the last band that is seen trials are narrow, a line looks good in
-# them, and it believes the line (34.5 dB) where the judge before believed the library (35.3 dB). Strict, so that the
-# day it is mended this mark has to go.
-@pytest.mark.parametrize(
-    "gap",
-    [(22, 40), pytest.param((55, 84), marks=pytest.mark.xfail(strict=True, reason="the judge believes the line"))],
-)
+@pytest.mark.parametrize("gap", [(22, 40), (55, 84)])
 def test_a_wide_gap_is_inferred_from_the_library(gap: tuple[int, int]):
     cube = with_gap(cube_of(mixtures()), *gap)
     result = restore(cube, knowledge=knowledge())

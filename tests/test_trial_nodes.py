@@ -12,7 +12,6 @@ from restoration_cubes import gap_context as context
 from palimpsest.restoration.integrator import Integrator, Judgement
 from palimpsest.restoration.sources import LIBRARY, LINEAR, SOURCES
 from palimpsest.restoration.study import study
-from palimpsest.restoration.trial_attention import MOST_SHIFT, TrialAttention
 from palimpsest.restoration.trials import EVERYONE
 from palimpsest_pipelines.restoration_batches import merged
 from palimpsest_pipelines.restoration_judges import PerNode, alone
@@ -22,7 +21,7 @@ def seeded(kind: type[Integrator] = Integrator, members: int = 1) -> Integrator:
     torch.manual_seed(5)
     network = kind(members=members)
     for member in network.members:
-        for layer in (member.aligner.key, member.aligner.bias, member.processor.trials.verdict[-1]):
+        for layer in (member.aligner.key, member.aligner.bias, member.processor.stacking.score[-1]):
             torch.nn.init.normal_(layer.weight, std=0.5)
     return network.eval()
 
@@ -45,38 +44,19 @@ def test_a_gap_hears_the_trials_of_its_group_and_of_everyone():
     assert set(seen.gap_of.tolist()) <= set(range(len(seen.gaps.first)))
 
 
-def test_attention_over_trials_begins_at_their_plain_mean():
-    seen = context()
-    torch.manual_seed(0)
-    mean, _, number = TrialAttention(16)._attended(seen)
-    sender, receiver = seen.trial_gap
-    for gap in (0, len(seen.gaps.first) - 1):
-        there = sender[receiver == gap]
-        expected = np.where(seen.trials.speaks[there], seen.trials.error[there], 0).sum(0)
-        assert np.allclose(
-            mean[gap].detach(), expected / np.maximum(seen.trials.speaks[there].sum(0), 1), atol=1e-4
-        )
-        assert np.array_equal(number[gap], seen.trials.speaks[there].sum(0))
-
-
-def test_a_trial_is_heard_along_its_edges_alone_and_moved_within_bounds():
-    seen, heard = context(), seeded().members[0].processor.trials
+def test_a_trial_is_heard_along_its_edges_alone():
+    seen, heard = context(), seeded().members[0].processor.stacking
     gap = int(seen.gap_of[0])
     sender, receiver = seen.trial_gap
     other = np.setdiff1d(np.arange(len(seen.trials.first)), sender[receiver == gap])
-    worse = seen.trials.error.copy()
-    worse[other] += 1.0
-    moved = replace(seen, trials=replace(seen.trials, error=worse))
+    moment = seen.trials.moment.copy()
+    moment[other] = moment[other][..., ::-1, ::-1]
+    moved = replace(seen, trials=replace(seen.trials, moment=moment))
     with torch.no_grad():
-        before, after = heard(seen).error, heard(moved).error
-        mean, _, number = heard._attended(seen)
+        before, after = heard(seen).score, heard(moved).score
     same = seen.gap_of == gap
     assert torch.equal(before[same], after[same])
     assert not torch.equal(before[~same], after[~same])
-    low = np.where(seen.trials.speaks, seen.trials.error, np.inf).min(0) - MOST_SHIFT - 1e-4
-    high = np.where(seen.trials.speaks, seen.trials.error, -np.inf).max(0) + MOST_SHIFT + 1e-4
-    asked = number.numpy() > 0
-    assert ((mean.numpy() >= low) & (mean.numpy() <= high))[asked].all()
 
 
 def test_scenes_of_one_batch_stay_strangers():

@@ -19,7 +19,7 @@ import numpy as np
 
 from palimpsest.errors import UsageError
 from palimpsest_pipelines.restoration_cases import DECODED, Case, cases_of
-from palimpsest_pipelines.restoration_judges import alone, rivals_beside
+from palimpsest_pipelines.restoration_judges import StackedTrials, alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import load as load_judges
 from palimpsest_pipelines.restoration_rivals import ORACLE, RIDGE, cached, interpolated, rivals_for
 from palimpsest_pipelines.restoration_scores import (
@@ -51,6 +51,7 @@ LIBRARY_ONLY = "palimpsest library-only"  # the few clean pixels of a wide gap h
 PER_NODE = "palimpsest per-node"  # trained without edges on the same inputs
 FIXED = "palimpsest fixed-weights"
 FIXED_BY_TRIALS = "palimpsest fixed-weights-by-trials"
+STACKED = "palimpsest stacked-trials"
 LEARNED_FROM = ("indian_pines", "gatorsense")  # real scenes that shipped weights may learn from
 
 
@@ -178,6 +179,8 @@ def judges_table(results: list[Result], margins: Mapping[str, list[float]]) -> d
         "judges: edges are worth, all seeds asked together":
             float(np.mean(margins[OURS]) - np.mean(margins[PER_NODE])),
     }
+    if STACKED in margins:
+        table["judges: stacked trials, nothing learned"] = float(np.mean(margins[STACKED]))
     sharp = {(r.scene, r.case, r.method): r.sharpness for r in results if r.sharpness}
     narrower = [
         np.log(value / sharp[scene, case, PER_NODE]) for (scene, case, method), value in sharp.items()
@@ -214,7 +217,9 @@ def unseen_judges(scene: str) -> dict[str, Integrator]:
     with _weights_file(scene) as path:
         rivals = load_judges(rivals_beside(path))
     network = unseen_weights(scene)
-    found: dict[str, Integrator] = {FIXED: rivals.fixed, FIXED_BY_TRIALS: rivals.by_trials, PER_NODE: rivals.per_node}
+    found: dict[str, Integrator] = {
+        FIXED: rivals.fixed, FIXED_BY_TRIALS: rivals.by_trials, PER_NODE: rivals.per_node, STACKED: StackedTrials(),
+    }
     for number in range(len(network.members)):
         found[f"{OURS} seed {number}"] = alone(network, number)
     for number in range(len(rivals.per_node.members)):

@@ -49,7 +49,7 @@ def thinned(example: Example, rng: np.random.Generator) -> Example:
     of_those = np.isin(context.trial_gap[1], asked)
     fewer = replace(
         context, gaps=context.gaps.some(asked), gap_speaks=context.gap_speaks[asked] & ~silent,
-        gap_of=renumbered[context.gap_of[kept]],
+        gap_of=renumbered[context.gap_of[kept]], part=context.part[kept],
         trial_gap=np.stack([context.trial_gap[0][of_those], renumbered[context.trial_gap[1][of_those]]]),
         trial_edge=context.trial_edge[of_those],
         cells=Cells(cells.group[kept], cells.band[kept], cells.run[kept], cells.everywhere[kept], cells.scene[kept]),
@@ -71,7 +71,9 @@ def _doubted(context: Context, rng: np.random.Generator) -> Context:
     told = context.candidate.copy()
     told[..., 0] += off * (told[..., 3] > 0)
     told[..., 1] += off * (told[..., 1] != 0)
-    heard = replace(context, candidate=told, trials=replace(context.trials, error=error))
+    scale = 10.0**off
+    moment = context.trials.moment * scale[:, None] * scale
+    heard = replace(context, candidate=told, trials=replace(context.trials, error=error, moment=moment))
     if rng.random() >= UNTRIED:
         return heard
     told[..., :AVERAGED] = 0.0
@@ -110,5 +112,5 @@ def merged(contexts: Sequence[Context]) -> Context:
         np.concatenate([np.full(n, k, np.int64) for k, n in enumerate(count[:, 2])]),
         together([c.gaps for c in contexts]), joined("gap_speaks"),
         np.concatenate([np.where(c.gap_of < 0, -1, c.gap_of + b[6]) for c, b in zip(contexts, before, strict=True)]),
-        together([c.trials for c in contexts]), shifted("trial_gap", 5, 6), joined("trial_edge"),
+        joined("part"), together([c.trials for c in contexts]), shifted("trial_gap", 5, 6), joined("trial_edge"),
     )

@@ -1,8 +1,9 @@
 """Rivals of the integrator that hear the same sources: a network whose nodes stay alone, and weights that are fixed.
 
-All learn from the same examples by the same loss, so that what is measured is the edges' own part: which trial is
-evidence for which gap, and what sources that disagree say about each other. The per-node network is given the same
-trials as averages (of all, of those beside the gap, and their scatter).
+Those that learn do so from the same examples by the same loss, so that what is measured is the edges' own part: which
+trial is evidence for which gap, and how the sources' errors go together in it. The per-node network is given the same
+trials as averages (of all, of those beside the gap, and their scatter). Stacked trials learn nothing: they are what the
+integrator begins at.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import torch
 from torch import nn
 
 from palimpsest.errors import ModelMissing
-from palimpsest.restoration.integrator import Integrator, Judgement
+from palimpsest.restoration.integrator import WIDTH, Integrator, Judgement
 from palimpsest.restoration.sources import SOURCES
+from palimpsest.restoration.trial_stacking import TrialStacking
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -63,6 +65,30 @@ class FixedWeights(Integrator):
         return Judgement(weights, (weights * error).sum(-1))
 
     def verdict(self, context: Context, *, edges: bool = False, left_out: Collection[str] = ()) -> Judgement:
+        """There is one of them: it is what restores."""
+        return self(context, edges=edges, left_out=left_out)
+
+
+class StackedTrials(Integrator):
+    """The weights that would have erred least in the trials, every trial counted alike: nothing is learned.
+
+    Where nothing was tried: inverse variances.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(members=0)
+        self.stacking = TrialStacking(WIDTH)
+
+    def forward(self, context: Context, *, edges: bool = True, left_out: Collection[str] = ()) -> Judgement:
+        """Weights of the sources that speak; the expected error is the context's."""
+        del edges, left_out
+        speaks, error = torch.from_numpy(context.speaks), torch.from_numpy(context.error)
+        told = self.stacking(context)
+        score = torch.where(told.is_told[:, None], told.score, -2 * _LN10 * error)
+        weights = torch.softmax(score.masked_fill(~speaks, -1e9), -1)
+        return Judgement(weights, (weights * error).sum(-1))
+
+    def verdict(self, context: Context, *, edges: bool = True, left_out: Collection[str] = ()) -> Judgement:
         """There is one of them: it is what restores."""
         return self(context, edges=edges, left_out=left_out)
 

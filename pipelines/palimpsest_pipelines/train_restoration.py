@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from palimpsest.restoration.integrator import Integrator
 
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
-EPOCHS = 18
+EPOCHS = 12
 MEMBERS = 3
 MADE = 240
-REAL_EACH = 30
+REAL_EACH = 60
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 BATCH = 6
 FIXED_EPOCHS, FIXED_RATE = 6, 0.05  # of the weights that are the same everywhere
-CHARGE = 6.0  # for a case that comes out worse than a line or a cubic
+CHARGE = 2.0  # for a case that comes out worse than a line or a cubic
 _EDGELESS = 0.1  # share of steps without edges, so that ablations are not strange to the network
 _ALLOWED = 0.07  # natural logarithm of a mean squared error: 0.3 dB
 _FLOOR = 1e-6  # a mean squared error below it (60 dB) is no better than this one

@@ -1,21 +1,28 @@
 """Integrator, part 4: weighs statistics against knowledge, cell by cell, by attention and by both sides' uncertainty.
 
-``weight ~ softmax(query . key / sqrt(width) - 2 beta ln(expected error))``: with no learning at all and beta = 1 this
-is the inverse-variance mean; beta, how far trials are to be trusted, is learned for each cell, and attention corrects
-the weights where experience says that an error estimate is not to be believed. What attention may say is bounded, so
-that a scene unlike any seen in training falls back on its own trials.
+Where trials resemble a gap, the weights begin at those that would have erred least in them
+(:mod:`~palimpsest.restoration.trial_stacking`), and experience may correct them a little. Elsewhere ``weight ~
+softmax(query . key / sqrt(width) - 2 beta ln(expected error))``: with no learning at all and beta = 1 this is the
+inverse-variance mean; beta, how far error estimates are to be trusted, is learned for each cell, and attention corrects
+the weights where experience says that one is not to be believed. What attention may say is bounded, so that a scene
+unlike any seen in training falls back on its own trials.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from palimpsest.restoration.sources import KRIGING, LINEAR, LOW_RANK, PCHIP
 
+if TYPE_CHECKING:
+    from palimpsest.restoration.trial_stacking import Stacked
+
 MOST_CORRECTION = 4.0
+MOST_TOLD = 0.8  # the same where trials told the weights
 MOST_LOG_TRUST = 1.2
 MOST_HABIT = 0.5
 LEAST_TRUST = 1.5  # in trials made in the damaged band itself
@@ -44,7 +51,9 @@ class Aligner(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, cell: Tensor, candidate: Tensor, log_error: Tensor, speaks: Tensor) -> Tensor:
+    def forward(
+        self, cell: Tensor, candidate: Tensor, log_error: Tensor, speaks: Tensor, trials: Stacked | None = None
+    ) -> Tensor:
         """Weights ``(cell, source)``, summing to one over the sources that speak.
 
         Args:
@@ -52,6 +61,7 @@ class Aligner(nn.Module):
             candidate: ``(cell, source, width)``.
             log_error: expected error, common logarithm, ``(cell, source)``.
             speaks: ``(cell, source)`` bool.
+            trials: the weights that would have erred least in them; None without edges.
         """
         said = (self.key(candidate) * self.query(cell)[:, None]).sum(-1) / math.sqrt(cell.shape[-1])
         said = said + self.bias(candidate)[..., 0]
@@ -64,8 +74,12 @@ class Aligner(nn.Module):
         if speaks.shape[1] > LOW_RANK:
             # Where other pixels show the band itself, the trials were made in that very band: they are the judge.
             beta = torch.where(speaks[:, LOW_RANK, None], beta.clamp(min=LEAST_TRUST), beta)
-        score = said - 2 * _LN10 * beta * log_error
-        score = score.masked_fill(~speaks, -1e9)
+        score = -2 * _LN10 * beta * log_error
+        if trials is not None:
+            # Where trials told the weights, habit corrects them a little; where nothing was tried, it is all there is.
+            said = torch.where(trials.is_told[:, None], MOST_TOLD * torch.tanh(said / MOST_TOLD), said)
+            score = torch.where(trials.is_told[:, None], trials.score, score)
+        score = (score + said).masked_fill(~speaks, -1e9)
         return torch.softmax(score, -1)
 
 

@@ -31,7 +31,9 @@ from palimpsest.restoration.sources import (
 from palimpsest.restoration.trials import (
     AVERAGED,
     Stretches,
+    air_in,
     averaged,
+    deep,
     evidence_edges,
     framed,
     gaps_of,
@@ -54,7 +56,7 @@ CANDIDATE_FEATURES = AVERAGED + 6 + len(SOURCES)
 MATERIAL_FEATURES = 6
 RULE_FEATURES = 3
 GROUP_FEATURES = 24
-RUN_FEATURES = 16
+RUN_FEATURES = 17
 SOURCE_FEATURES = 5 + len(SOURCES)
 _LEAST_SHARE = 0.04  # of a pixel group, from which a material is heard about it
 _TINY = 1e-4
@@ -94,6 +96,7 @@ class Context:
         gaps: shared runs in the eyes of each pixel group.
         gap_speaks: ``(gap, source)``.
         gap_of: gap of each cell, -1 without one, ``(cell,)``.
+        part: whether a cell lies at a rim of its run or deep in it, ``(cell,)``.
         trials: what was tried, one by one.
         trial_gap: edges, ``(2, edge)`` int64 (trial, gap), with attributes in ``trial_edge``.
     """
@@ -116,6 +119,7 @@ class Context:
     gaps: Stretches
     gap_speaks: NDArray[np.bool_]
     gap_of: NDArray[np.int64]
+    part: NDArray[np.int64]
     trials: Stretches
     trial_gap: NDArray[np.int64]
     trial_edge: NDArray[np.float32]
@@ -159,7 +163,8 @@ def build(
     return Context(
         cells, cell, statistics.speaks, error, candidate, source, _run_features(view, runs, sources, evidence, noise),
         _group_features(view, member, groups), material, rule, material_cell, material_edge, rule_run, rule_edge,
-        np.zeros(groups, np.int64), gaps, gaps.speaks, gap_of, evidence.trials, trial_gap, trial_edge,
+        np.zeros(groups, np.int64), gaps, gaps.speaks, gap_of, _parts(cells, runs, sources), evidence.trials,
+        trial_gap, trial_edge,
     )
 
 
@@ -219,6 +224,13 @@ def _cell_features(
         statistics.speaks[:, LOW_RANK] * 1.0, statistics.speaks[:, KNOWLEDGE[0]] * 1.0,
     ], 1)
     return features.astype(np.float32)
+
+
+def _parts(cells: Cells, runs: list[Run], sources: Sources) -> NDArray[np.int64]:
+    place = np.zeros(sources.everywhere.size, np.int64)
+    for run in runs:
+        place[run.first : run.last] = deep(run, sources.everywhere)
+    return place[cells.band]
 
 
 def _fit_quality(reading: Reading | None) -> float:
@@ -286,7 +298,7 @@ def _run_features(
             float(axis.centre_nm is not None),
             (float(nm[run.first]) - 1400.0) / 1000.0 if axis.centre_nm is not None else 0.0,
             *framed(run, mean, seen > 0, level), rim_misfit(sources.flat, run), rim_misfit(sources.lit, run),
-            *_along(evidence, run, noise),
+            *_along(evidence, run, noise), air_in(sources.flat, run),
         ]
         for run in runs
     ]

@@ -1,9 +1,10 @@
 """What speaks for and against each source before anybody is believed: trials on voxels whose truth is known.
 
 Damage is repeated where the answer was measured: every gap that all pixels share is hidden again beside itself, to its
-left and to its right; dead voxels of one pixel are hidden in another pixel that has them. Each source is asked, and
-its error is evidence. It is evidence and no verdict: choosing by it alone was measured to fail, because the band next
-to a red edge is not the red edge; the judge weighs it together with what it knows of the gap and of the materials.
+left and to its right, and one at the end of the range with all that lies between, so that it is an end again; dead
+voxels of one pixel are hidden in another pixel that has them. Each source is asked, and its error is evidence. It is
+evidence and no verdict: choosing by it alone was measured to fail, because the band next to a red edge is not the red
+edge; the judge weighs it together with what it knows of the gap and of the materials.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 TRIAL_PIXELS = 240
 ALONG = (LINEAR, PCHIP, KRIGING)
 STEPS_OUT = 3
-HALVES = (((-1, 0), 0.5), ((1, 0), 0.5))  # of a wide run: beside it, half as wide
+HALVES = tuple(((side, step), 0.5) for side in (-1, 1) for step in range(2))  # of a wide run: beside it, half as wide
 _TINY = 1e-12
+_SHUT_SHARE = 0.3
 _LEAST_SHARE = 0.03  # of a trial's error that is never explained by the noise of the truth
 
 
@@ -84,14 +86,17 @@ def gather(
     alone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
     told: list[Stretches] = []
     member = groups.of(some)
+    closed = np.zeros(bands, bool) if library is None else library.shut
+    nearest: set[tuple[Run, int]] = set()  # runs that were tried on a side of theirs
     for (side, step), share in (*itertools.product(itertools.product((-1, 1), range(STEPS_OUT)), (1.0,)), *HALVES):
-        places = {run: _beside(run, side, sources.everywhere, step, share) for run in runs}
+        places = {run: _beside(run, side, sources.everywhere, step, share, closed) for run in runs}
         if share < 1:
             places = {run: None if run in sources.blends else place for run, place in places.items()}
         hidden = np.zeros(bands, bool)
-        for place in places.values():
+        for run, place in places.items():
             if place is not None:
                 hidden[place] = True
+                hidden[_between(place, run, sources.everywhere)] = True
         if not hidden.any():
             continue
         blind = _without(sources, library, means, hidden, {
@@ -110,7 +115,8 @@ def gather(
             if share == 1:
                 error_there = _mean_error(squared[:, place], counted[:, place], tried_noise[place])
                 alone[run].append(error_there)
-                everyone[run] += [error_there] if step == 0 or run in sources.blends else []
+                everyone[run] += [error_there] if (run, side) not in nearest or run in sources.blends else []
+                nearest.add((run, side))
     along = np.full((len(SOURCES), bands), np.nan)
     for run in runs:
         inside = slice(run.first, run.last)
@@ -185,8 +191,14 @@ def _without(
     return Sources(everywhere, None, flat, lit, {**sources.blends, **blends})
 
 
-def _beside(run: Run, side: int, everywhere: NDArray[np.bool_], step: int, share: float = 1.0) -> slice | None:
-    """Bands ``share`` as wide as a run, ``step`` widths out from it; None where the cube ends or other gaps are."""
+def _beside(
+    run: Run, side: int, everywhere: NDArray[np.bool_], step: int, share: float = 1.0,
+    closed: NDArray[np.bool_] | None = None,
+) -> slice | None:
+    """Bands ``share`` as wide as a run, ``step`` widths out from it; None where the cube ends or other gaps are.
+
+    Nor is anything learned for an open gap where the air is shut (``closed``, ``(band,)``).
+    """
     bands = everywhere.size
     width = max(1, round(share * min(run.last - run.first, max(2, int((~everywhere).sum()) // 5))))
     out = 1 + step * (width + 1)
@@ -194,7 +206,20 @@ def _beside(run: Run, side: int, everywhere: NDArray[np.bool_], step: int, share
     if step == 0:
         first = min(max(first, 0), bands - width)
     place = slice(first, first + width)
-    return None if first < 0 or place.stop > bands or everywhere[place].any() else place
+    if first < 0 or place.stop > bands or everywhere[place].any():
+        return None
+    if closed is not None and closed[place].mean() > _SHUT_SHARE >= closed[run.first : run.last].mean():
+        return None
+    return place
+
+
+def _between(place: slice, run: Run, everywhere: NDArray[np.bool_]) -> slice:
+    """Bands from a trial's place to a run at an end of the range: a trial of such a run has no rim on that side."""
+    if everywhere[run.last :].all() and place.stop <= run.first:
+        return slice(place.stop, run.first)
+    if everywhere[: run.first].all() and place.start >= run.last:
+        return slice(run.last, place.start)
+    return slice(0, 0)
 
 
 def _typical(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ SENTENCES = {
     "correlation.denoise": "What the scene's own factors and its similar places show here once the noise is taken off; "
     "what stands out of the noise was kept.",
     "stripe.offset": "This column or row read too much or too little by a constant in this band: taken off.",
-    "library.residual": "What the library mixture leaves over in the neighbouring bands, carried on smoothly.",
+    "library.residual": "What the library mixture leaves over in the bands that were measured, carried into this one.",
     "library.dark": "What this sensor stores without any light, seen where the air lets none through.",
     "rounding": "Rounding to the step of the stored type.",
     "clipping": "The stored type cannot hold a value beyond its range.",

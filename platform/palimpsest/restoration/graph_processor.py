@@ -27,7 +27,7 @@ from palimpsest.restoration.context import (
     Context,
 )
 from palimpsest.restoration.sources import SOURCES
-from palimpsest.restoration.trial_attention import TrialAttention
+from palimpsest.restoration.trial_stacking import Stacked, TrialStacking
 
 ROUNDS = 2
 MATERIAL_EDGE, RULE_EDGE = 3, 2
@@ -63,12 +63,12 @@ class Embedding:
     Args:
         cell: ``(cell, width)``.
         candidate: ``(cell, source, width)``.
-        error: the sources' expected log error after the trials were weighed, ``(cell, source)``.
+        trials: the weights that would have erred least in the trials; None without edges.
     """
 
     cell: Tensor
     candidate: Tensor
-    error: Tensor
+    trials: Stacked | None = None
 
 
 class GraphProcessor(nn.Module):
@@ -88,7 +88,7 @@ class GraphProcessor(nn.Module):
         self.width = width
         self.embed = nn.ModuleDict({name: nn.Linear(size, width) for name, size in sizes.items()})
         attributes = {"material>cell": MATERIAL_EDGE, "rule>run": RULE_EDGE}
-        self.trials = TrialAttention(width)
+        self.stacking = TrialStacking(width)
         self.rounds = nn.ModuleList(
             nn.ModuleDict({
                 self._key(edge): TypedMessages(width, attributes.get(edge, 0)) for edge in self.EDGES
@@ -119,16 +119,12 @@ class GraphProcessor(nn.Module):
             "source": self.embed["source"](torch.from_numpy(context.source)),
         }
         index = edge_indices(context)
-        error = torch.from_numpy(context.error)
-        told = torch.zeros(())
-        if edges:
-            word = self.trials(context)
-            error, told = word.error, word.message.reshape(count * len(SOURCES), width)
+        trials = self.stacking(context) if edges else None
         for number in range(ROUNDS):
             messages, update = cast("nn.ModuleDict", self.rounds[number]), cast("nn.ModuleDict", self.update[number])
             heard = {name: torch.zeros_like(value) for name, value in state.items()}
-            if edges and number == 0:
-                heard["candidate"] = heard["candidate"] + told
+            if trials is not None and number == 0:
+                heard["candidate"] = heard["candidate"] + trials.message.reshape(count * len(SOURCES), width)
             for edge in self.EDGES if edges else ():
                 sender, receiver = edge.split(">")
                 pair, attributes = index[edge]
@@ -137,7 +133,7 @@ class GraphProcessor(nn.Module):
                     heard[receiver] = heard[receiver] + said
             for name in update:
                 state[name] = state[name] + torch.nn.functional.gelu(update[name](state[name] + heard[name]))
-        return Embedding(state["cell"], state["candidate"].reshape(count, len(SOURCES), width), error)
+        return Embedding(state["cell"], state["candidate"].reshape(count, len(SOURCES), width), trials)
 
 
 def edge_indices(context: Context) -> dict[str, tuple[Tensor, Tensor | None]]:

@@ -59,15 +59,12 @@ class Member(nn.Module):
         latent = self.encoder(torch.from_numpy(context.group), torch.from_numpy(context.group_scene))
         embedding = self.processor(context, latent, edges=edges)
         if "graph_processor" in left_out:
-            embedding = Embedding(
-                torch.zeros_like(embedding.cell), torch.zeros_like(embedding.candidate),
-                torch.from_numpy(context.error),
-            )
-        speaks, log_error = torch.from_numpy(context.speaks), embedding.error
+            embedding = Embedding(torch.zeros_like(embedding.cell), torch.zeros_like(embedding.candidate))
+        speaks, log_error = torch.from_numpy(context.speaks), torch.from_numpy(context.error)
         if "aligner" in left_out:
             weights = equal_weights(speaks)
         else:
-            weights = self.aligner(embedding.cell, embedding.candidate, log_error, speaks)
+            weights = self.aligner(embedding.cell, embedding.candidate, log_error, speaks, embedding.trials)
         if "confidence" in left_out:
             expected = torch.full((len(speaks),), UNINFORMED_LOG_ERROR + 2.0)
         else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.illumination import fit_gain, shapes
+from palimpsest.restoration.kinship import kinship
 from palimpsest.restoration.unmixing import unmix
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _DARK_SHARE = 0.9  # of the darkest level there: some light comes through
 _NEARLY_DARKEST = 1.1
 _LARGEST_UNKNOWN_SHARE = 0.1
 _OUTLYING = 2.5
+_DARKEST = 0.02  # transmission below which windows are alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Reading:
         weights: trust in each band for the fit, ``(band,)``, 0 where it is not used.
         gain: the light, ``(band,)``; ones when flat.
         misfit: root mean square of what the fit leaves of the group means, per band, ``(band,)``; NaN where not used.
+        kinship: how what a mixture leaves over goes together, ``(band, band)``.
+        opacity: of the air, optical depth at the bands, ``(band,)``.
         dark: what the sensor stores when no light comes in, scaled.
     """
 
@@ -51,7 +55,14 @@ class Reading:
     weights: NDArray[np.float64]
     gain: NDArray[np.float64]
     misfit: NDArray[np.float64]
+    kinship: NDArray[np.float64]
+    opacity: NDArray[np.float64]
     dark: float = 0.0
+
+    @property
+    def shut(self) -> NDArray[np.bool_]:
+        """Bands to which the air lets hardly any light through: what is left over there says nothing, ``(band,)``."""
+        return _shut(self.opacity)
 
     def shares(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Shares of the materials in each pixel, ``(pixel, material)``; ``values`` ``(pixel, band)``."""
@@ -66,13 +77,20 @@ class Library:
         materials: those whose spectrum covers the bands.
         spectra: ``(material, band)``, finite.
         basis: shapes of light at the bands, ``(band, shape)``.
-        shut: bands to which the air lets hardly any light through, ``(band,)``.
+        opacity: of the air by the release's windows, optical depth at the bands, ``(band,)``.
+        nm: centres of the bands, ``(band,)``.
     """
 
     materials: tuple[Material, ...]
     spectra: NDArray[np.float64]
     basis: NDArray[np.float64]
-    shut: NDArray[np.bool_]
+    opacity: NDArray[np.float64]
+    nm: NDArray[np.float64]
+
+    @property
+    def shut(self) -> NDArray[np.bool_]:
+        """Bands to which the air lets hardly any light through, ``(band,)``."""
+        return _shut(self.opacity)
 
 
 def library_for(axis: Axis, knowledge: KnowledgeBase) -> Library | None:
@@ -93,11 +111,15 @@ def library_for(axis: Axis, knowledge: KnowledgeBase) -> Library | None:
             rows.append(np.maximum(np.interp(axis.along, axis.along[known], spectrum[known]), 0.0))
     if not kept:
         return None
-    shut = np.zeros(axis.count, bool)
+    opacity = np.zeros(axis.count)
     for window in knowledge.windows:
-        if window.transmission <= SHUT:
-            shut |= (axis.centre_nm >= window.from_nm) & (axis.centre_nm <= window.to_nm)
-    return Library(tuple(kept), np.stack(rows), shapes(axis.centre_nm, knowledge.windows), shut)
+        inside = (axis.centre_nm >= window.from_nm) & (axis.centre_nm <= window.to_nm)
+        opacity[inside] = np.maximum(opacity[inside], -np.log(np.clip(window.transmission, _DARKEST, 1.0)))
+    return Library(tuple(kept), np.stack(rows), shapes(axis.centre_nm, knowledge.windows), opacity, axis.along)
+
+
+def _shut(opacity: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(opacity >= -np.log(SHUT))
 
 
 def read_scene(
@@ -114,10 +136,14 @@ def read_scene(
     """
     if observed.sum() < FEWEST_FIT_BANDS:
         return None
-    base = observed.astype(float)
-    weights, gain = base.copy(), np.ones(observed.size)
     dark = dark_signal(means, observed, library.shut)
     means = means - dark
+    open_air = observed & ~library.shut
+    if open_air.sum() >= FEWEST_FIT_BANDS:
+        # Where the air is shut a sensor stores noise, zeros or what a correction made of them: no material.
+        observed = open_air
+    base = observed.astype(float)
+    weights, gain = base.copy(), np.ones(observed.size)
     spectra, names = library.spectra, np.arange(len(library.spectra))
     basis = library.basis if lit else library.basis[:, :1]
     shares = np.zeros((len(means), len(spectra)))
@@ -135,8 +161,10 @@ def read_scene(
         weights = base * np.minimum(1.0, _OUTLYING * typical / np.maximum(left, 1e-9))
     kept = _retrieved(shares, RETRIEVED) if retrieve else np.arange(len(spectra))
     misfit = np.where(observed, left, np.nan)
+    related = kinship(library.spectra * gain, names[kept], weights, library.nm)
     return Reading(
-        tuple(library.materials[k] for k in names[kept]), (spectra * gain)[kept], weights, gain, misfit, dark
+        tuple(library.materials[k] for k in names[kept]), (spectra * gain)[kept], weights, gain, misfit, related,
+        library.opacity, dark,
     )
 
 

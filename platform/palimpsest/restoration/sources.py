@@ -6,12 +6,13 @@ speak about a voxel say so instead of guessing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palimpsest.restoration.interpolation import linear, pchip
+from palimpsest.restoration.kinship import carried
 from palimpsest.restoration.kriging import FADE_NM, SPAN_NM, carry
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
 
 SOURCES = (
     "interpolation.linear", "interpolation.pchip", "interpolation.kriging", "correlation.low_rank",
-    "library", "library.residual", "library.fading", "illuminated", "illuminated.residual", "illuminated.fading",
-    "correlation.group",
+    "library", "library.residual", "library.fading", "library.kindred",
+    "illuminated", "illuminated.residual", "illuminated.fading", "illuminated.kindred", "correlation.group",
 )
 (
-    LINEAR, PCHIP, KRIGING, LOW_RANK, LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING, LIT, LIT_RESIDUAL, LIT_FADING, GROUP,
+    LINEAR, PCHIP, KRIGING, LOW_RANK, LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING, LIBRARY_KINDRED,
+    LIT, LIT_RESIDUAL, LIT_FADING, LIT_KINDRED, GROUP,
 ) = range(len(SOURCES))
-FLAT_READING, LIT_READING = (LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING), (LIT, LIT_RESIDUAL, LIT_FADING)
+FLAT_READING = LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING, LIBRARY_KINDRED
+LIT_READING = LIT, LIT_RESIDUAL, LIT_FADING, LIT_KINDRED
 KNOWLEDGE = (*FLAT_READING, *LIT_READING)
 _MOST = 4.0  # candidates beyond four times 'bright' are broken fits, not proposals
 
@@ -138,12 +141,19 @@ def propose(
         mixture = reading.shares(filled)
         explained = (mixture @ reading.spectra + reading.dark).astype(np.float32)
         rest = filled - explained
-        kept = pchip(view, np.where(view.usable, rest, np.float32(0)))
+        silent = gap | reading.shut
+        if silent.all():
+            silent = gap
+        spoken = view.usable & ~(silent & ~gap)
+        heard = replace(view, usable=spoken)
+        kept = pchip(heard, np.where(spoken, rest, np.float32(0)))
         # A residual that nothing holds from the other side fades too, but slowly.
-        kept[:, beyond] = carry(view.axis, gap, rest, SPAN_NM)[:, beyond]
-        carried = kept, carry(view.axis, gap, rest, FADE_NM)
+        outside = _beyond(silent)
+        kept[:, outside] = carry(view.axis, silent, rest, SPAN_NM)[:, outside]
+        kindred = carried(rest, silent, reading.kinship, reading.weights)
+        several = kept, carry(view.axis, silent, rest, FADE_NM), kindred
         values[kinds[0]] = explained
-        for kind, residual in zip(kinds[1:], carried, strict=True):
+        for kind, residual in zip(kinds[1:], several, strict=True):
             values[kind] = explained + residual
             residuals[KNOWLEDGE.index(kind)] = residual
         shares[number] = mixture

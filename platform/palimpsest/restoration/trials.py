@@ -2,8 +2,8 @@
 
 A mean over trials forgets which of them resembles the gap. Here each trial of each pixel group keeps its numbers, and
 the gap itself is described by the same ones (all but the error, which nobody knows): its width and place, how its rims
-are framed, how well the library reads the bands beside it, and by how much the sources differ from each other in it.
-Which trials are evidence for which gap is left to the network (:mod:`~palimpsest.restoration.trial_attention`).
+are framed, how well the library reads the bands beside it, how clear the air is there, how far the sources are apart.
+Which trials are evidence for which gap is left to the network (:mod:`~palimpsest.restoration.trial_stacking`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from palimpsest.restoration.sources import Proposals
     from palimpsest.restoration.view import Axis, View
 
-STRETCH_FEATURES = 15
+STRETCH_FEATURES = 16
 TRIAL_EDGE = 5
 AVERAGED = 4  # what a cell is told of each source's trials without edges
+PARTS = 2  # of a stretch: at its rims, deep in it
 RIM = 4  # bands on each side of a stretch that tell how it is framed
 EVERYONE = -1  # the group of a row that stands for all pixels
 _FEWEST_PIXELS = 3
@@ -44,8 +45,9 @@ class Stretches:
         described: ``(stretch, STRETCH_FEATURES)`` float32.
         speaks: ``(stretch, source)``.
         apart: log distance of each source from the mean of all, ``(stretch, source)`` float32.
-        pair: log distance of each two sources, ``(stretch, source, source)`` float32.
         error: log error of each source, ``(stretch, source)`` float32; zeros for gaps.
+        moment: mean products of the errors of each two sources, scaled units, at the rims of the stretch and deep in
+            it (:func:`deep`), ``(stretch, 2, source, source)`` float32; zeros for gaps.
     """
 
     first: NDArray[np.int64]
@@ -55,8 +57,8 @@ class Stretches:
     described: NDArray[np.float32]
     speaks: NDArray[np.bool_]
     apart: NDArray[np.float32]
-    pair: NDArray[np.float32]
     error: NDArray[np.float32]
+    moment: NDArray[np.float32]
 
     def some(self, rows: NDArray[np.intp]) -> Stretches:
         """Those of the given rows."""
@@ -68,8 +70,8 @@ def none() -> Stretches:
     nothing, sources = np.zeros(0, np.int64), len(SOURCES)
     return Stretches(
         nothing, nothing, nothing, nothing, np.zeros((0, STRETCH_FEATURES), np.float32), np.zeros((0, sources), bool),
-        np.zeros((0, sources), np.float32), np.zeros((0, sources, sources), np.float32),
-        np.zeros((0, sources), np.float32),
+        np.zeros((0, sources), np.float32), np.zeros((0, sources), np.float32),
+        np.zeros((0, PARTS, sources, sources), np.float32),
     )
 
 
@@ -111,7 +113,7 @@ def stretches_of(
     consensus = np.where(heard, values, 0.0).sum(0) / count
     values = np.where(heard, values, consensus)
     known = np.ones(values.shape[1:], bool) if truth is None else np.isfinite(truth[:, inside])
-    off = None if truth is None else (values - np.where(known, truth[:, inside], 0.0)) ** 2
+    off = None if truth is None else values - np.where(known, truth[:, inside], 0.0)
     rows = []
     for group in (EVERYONE, *range(groups)):
         chosen = np.flatnonzero(known.any(1) & ((member == group) | (group == EVERYONE)))
@@ -133,20 +135,50 @@ def _row(
     number = max(int(known.sum()), 1)
     flat = (values - consensus)[:, known]
     squares = (flat**2).sum(1)
-    distance = np.maximum(squares[:, None] + squares[None] - 2 * flat @ flat.T, 0.0) / number
     speaks = heard[:, known].mean(1) > 0.5
-    bend = np.sqrt(distance[LINEAR, PCHIP])
-    error = np.zeros(len(SOURCES))
+    bend = float(np.sqrt(((flat[LINEAR] - flat[PCHIP]) ** 2).sum() / number))
+    error, moment = np.zeros(len(SOURCES)), np.zeros((PARTS, len(SOURCES), len(SOURCES)))
     if off is not None:
-        raw = off[:, known].sum(1) / number
+        moment = _moments(off, known, run, sources.everywhere)
+        raw = (off[:, known] ** 2).sum(1) / number
         quiet = float(np.broadcast_to(noise[inside] ** 2, known.shape)[known].mean())
         error = np.asarray(log(np.sqrt(np.maximum(raw - quiet, 0.03 * raw))))
     described = _described(view.rows(chosen), run, sources, noise, bend)
     return Stretches(
         np.array([run.first]), np.array([run.last]), np.array([group]), np.array([home]),
         described[None].astype(np.float32), speaks[None], log(np.sqrt(squares / number))[None].astype(np.float32),
-        log(np.sqrt(distance))[None].astype(np.float32), error[None].astype(np.float32),
+        error[None].astype(np.float32), moment[None].astype(np.float32),
     )
+
+
+def _moments(
+    off: NDArray[np.float64], known: NDArray[np.bool_], run: Run, everywhere: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Mean products of errors, ``(part, source, source)``; a part that nobody shows has those of the whole.
+
+    The noise of the truth adds the same to every product, and so does not say whom to believe.
+    """
+    place = deep(run, everywhere)
+    out = np.zeros((PARTS, len(off), len(off)))
+    for part in range(PARTS):
+        chosen = known & (place == part)
+        errors = off[:, chosen if chosen.any() else known]
+        out[part] = errors @ errors.T / max(errors.shape[1], 1)
+    return out
+
+
+def deep(run: Run, everywhere: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Which bands of a run lie deep in it: 1 beyond a quarter of its width from every rim, else 0, ``(band of run,)``.
+
+    At the ends of the range there is one rim, and deep is what lies beyond half of the width.
+    """
+    width = run.last - run.first
+    step = np.arange(width) + 0.5
+    seen = np.flatnonzero(~everywhere)
+    before = bool(seen.size) and seen[0] < run.first
+    after = bool(seen.size) and seen[-1] >= run.last
+    away = np.minimum(step if before else np.inf, width - step if after else np.inf)
+    return (away > width / (4 if before and after else 2)).astype(np.int64)
 
 
 def _described(
@@ -166,6 +198,7 @@ def _described(
         (nm[run.first : run.last].mean() - 1400.0) / 1000.0 if axis.centre_nm is not None else 0.0,
         float(axis.centre_nm is not None), *framed(run, mean, shown, level), rim_misfit(sources.flat, run),
         rim_misfit(sources.lit, run), *log(np.array([bend, noise[run.first : run.last].mean()])), *misfits,
+        air_in(sources.flat, run),
     ])
 
 
@@ -191,6 +224,14 @@ def framed(run: Run, mean: NDArray[np.float64], seen: NDArray[np.bool_], level: 
     rough = float(np.sqrt(np.mean(np.concatenate(bends) ** 2))) if bends else 0.0
     low = min(float(line[0]) for line in lines)
     return tuple(float(log(np.array([value]))[0]) for value in (low, step, slope, rough))
+
+
+def air_in(reading: Reading | None, run: Run) -> float:
+    """Mean optical depth of the air in the bands of a run, by the release; zero where nobody knows.
+
+    Gases that a correction took off badly, or bridged by a line, are there.
+    """
+    return 0.0 if reading is None else float(reading.opacity[run.first : run.last].mean())
 
 
 def rim_misfit(reading: Reading | None, run: Run) -> float:
