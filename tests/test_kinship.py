@@ -90,3 +90,16 @@ def test_a_scene_that_shows_hardly_more_than_shut_bands_is_read_by_them():
     assert observed.sum() >= 8
     observed[:4] = True
     assert read_scene(library, means, observed, lit=False).weights[library.shut].any()
+
+
+def test_in_a_gas_window_of_a_corrected_cube_the_library_is_silent_and_under_sunlight_it_speaks():
+    library = library_for(Axis.of(BandTable(len(GRID), GRID)), knowledge())
+    first, last = (int(np.argmin(np.abs(GRID - nm))) for nm in (1100, 1175))
+    sun = np.exp(library.basis @ np.array([0.0, 0.8, 1.0, 0.0, 0.0]))
+    for reflectance, speaks in ((mixtures(), False), (mixtures() * (sun / sun.max())[:, None, None], True)):
+        cube = with_gap(cube_of(reflectance), first, last)
+        seen = study(cube, cube.voxel_reasons(), knowledge())
+        assert seen.proposals.speaks[LIBRARY, :, first:last].all() == speaks
+        assert seen.proposals.speaks[LIBRARY_KINDRED, :, first:last].any() == speaks
+    wide = with_gap(cube_of(mixtures()), first - 8, last + 8)
+    assert study(wide, wide.voxel_reasons(), knowledge()).proposals.speaks[LIBRARY, :, first:last].all()

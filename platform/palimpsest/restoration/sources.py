@@ -37,6 +37,9 @@ SOURCES = (
 FLAT_READING = LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING, LIBRARY_KINDRED
 LIT_READING = LIT, LIT_RESIDUAL, LIT_FADING, LIT_KINDRED
 KNOWLEDGE = (*FLAT_READING, *LIT_READING)
+_FLAT = 0.2  # standard deviation of the logarithm of a light; sunlight has over 0.3
+_GAS = 0.36  # optical depth: a transmission of 0.7
+_MOSTLY = 0.5
 _MOST = 4.0  # candidates beyond four times 'bright' are broken fits, not proposals
 
 
@@ -123,7 +126,7 @@ def propose(
     gap = sources.everywhere
     shares: list[NDArray[np.float64] | None] = [None, None]
     residuals: list[NDArray[np.float32] | None] = [None] * len(KNOWLEDGE)
-    beyond = _beyond(gap)
+    beyond, bridged = _beyond(gap), corrected_gas(sources)
     is_asked = bool((~view.usable & gap).any())
     if is_asked and not gap.all():
         level = filled[:, ~gap].mean(axis=1, keepdims=True)
@@ -157,13 +160,31 @@ def propose(
             values[kind] = explained + residual
             residuals[KNOWLEDGE.index(kind)] = residual
         shares[number] = mixture
-        speaks[list(kinds)] = gap
+        speaks[list(kinds)] = gap & ~bridged
     if companion is not None:
         values[GROUP], speaks[GROUP] = companion
     wild = ~np.isfinite(values) | (np.abs(values) > _MOST)
     speaks &= ~wild
     values[wild] = 0.0
     return Proposals(values, speaks, spread, (shares[0], shares[1]), tuple(residuals))
+
+
+def corrected_gas(sources: Sources) -> NDArray[np.bool_]:
+    """Bands in which the library is no witness: lost runs in a gas window of a cube that is reflectance, ``(band,)``.
+
+    There a correction has divided the air out, or drawn a line across; what is left of the gas is the correction's own
+    error, which no material shows, and a library can only mislead. Under sunlight (raw numbers, radiance: a fitted
+    light far from flat) the gas itself is there, and the fitted light knows it.
+    """
+    gap, lit = sources.everywhere, sources.lit
+    out = np.zeros(gap.size, bool)
+    if lit is None or float(np.std(np.log(lit.gain))) > _FLAT:
+        return out
+    gas = (lit.opacity >= _GAS) & ~lit.shut
+    for run in runs_of(gap):
+        if gas[run.first : run.last].mean() > _MOSTLY:
+            out[run.first : run.last] = True
+    return out
 
 
 def _beyond(gap: NDArray[np.bool_]) -> NDArray[np.bool_]:
