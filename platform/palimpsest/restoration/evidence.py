@@ -36,7 +36,7 @@ ALONG = (LINEAR, PCHIP, KRIGING)
 STEPS_OUT = 3
 HALVES = tuple(((side, step), 0.5) for side in (-1, 1) for step in range(2))  # of a wide run: beside it, half as wide
 _TINY = 1e-12
-_SHUT_SHARE = 0.3
+_SHUT_SHARE = 0.3  # of a place's bands, beyond which it tells nothing of an open gap
 _LEAST_SHARE = 0.03  # of a trial's error that is never explained by the noise of the truth
 
 
@@ -192,8 +192,7 @@ def _without(
 
 
 def _beside(
-    run: Run, side: int, everywhere: NDArray[np.bool_], step: int, share: float = 1.0,
-    closed: NDArray[np.bool_] | None = None,
+    run: Run, side: int, everywhere: NDArray[np.bool_], step: int, share: float, closed: NDArray[np.bool_]
 ) -> slice | None:
     """Bands ``share`` as wide as a run, ``step`` widths out from it; None where the cube ends or other gaps are.
 
@@ -208,7 +207,7 @@ def _beside(
     place = slice(first, first + width)
     if first < 0 or place.stop > bands or everywhere[place].any():
         return None
-    if closed is not None and closed[place].mean() > _SHUT_SHARE >= closed[run.first : run.last].mean():
+    if closed[place].mean() > _SHUT_SHARE >= closed[run.first : run.last].mean():
         return None
     return place
 

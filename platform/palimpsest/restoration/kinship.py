@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.restoration.kriging import FADE_NM
 from palimpsest.restoration.unmixing import unmix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEARNED, FADING, DOUBT = 0.7, 0.3, 0.03  # shares of the covariances, and variance of a band's own error
-FADE_NM = 80.0
 _MOST = 10.0  # of a residual, in its own root mean square over the observed bands
 _LEAST_WEIGHT = 0.02
 _TINY = 1e-4

@@ -3,9 +3,9 @@
 A trial does not only say how far each source was off, but how: two sources that err alike do not correct each other,
 and one that errs alone may be corrected by all. Edges from trials to gaps carry attention, one number each; the gap's
 moments are the weighted mean of the trials' own, apart at its rims and deep in it, and from them the weights of least
-squared error follow by a few multiplicative steps that begin at what the aligner thinks. Unlike errors, which grow with
-what a gap hides, such weights carry over from a smooth place to one with a feature: they are the slope of what is true
-on what is claimed.
+squared error follow by a few multiplicative steps that begin at equal weights; the aligner corrects them. Unlike
+errors, which grow with what a gap hides, such weights carry over from a smooth place to one with a feature: they are
+the slope of what is true on what is claimed.
 
 Source: stacking, Wolpert 1992, Neural Networks 5, 241-259, and Breiman 1996, Machine Learning 24, 49-64; exponentiated
 gradient steps, Kivinen and Warmuth 1997, Information and Computation 132, 1-63.
@@ -141,7 +141,7 @@ def stacked(moment: Tensor, speaks: Tensor) -> Tensor:
 
     Args:
         moment: products of errors, the best source's own being one, ``(..., source, source)``.
-        speaks: ``(..., source)``; the others get no weight.
+        speaks: ``(..., source)``; the others take no part and have :data:`LEAST_SCORE`, for the caller to mask.
     """
     score = torch.zeros(speaks.shape).masked_fill(~speaks, -1e9)
     for _ in range(STEPS):
@@ -154,5 +154,3 @@ def stacked(moment: Tensor, speaks: Tensor) -> Tensor:
 
 def _mean(values: Tensor, speaks: Tensor) -> Tensor:
     return (values * speaks).sum(1) / speaks.sum(1).clamp(min=1)
-
-
