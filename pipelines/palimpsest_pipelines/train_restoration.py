@@ -2,8 +2,7 @@
 
 Made scenes, and the two recorded ones that training may see (given by the caller), are split by scene: 70 % to learn
 from, 20 % to calibrate the intervals on, 10 % to be measured on. One thread, one seed, the same weights each time. The
-loss is the logarithm of the mean squared error of each case, so that a decibel counts the same in every case, with a
-charge for being worse than plain interpolation; intervals learn by likelihood and are then scaled conformally.
+loss is :mod:`~palimpsest_pipelines.restoration_loss`; intervals learn by likelihood and are then scaled conformally.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
-from palimpsest_pipelines.restoration_batches import merged, thinned
+from palimpsest_pipelines.restoration_batches import thinned
 from palimpsest_pipelines.restoration_examples import Example, made_examples, real_examples
 from palimpsest_pipelines.restoration_held_out import HELD_OUT, without
 from palimpsest_pipelines.restoration_intervals import calibrate, coverage
 from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import save as save_rivals
+from palimpsest_pipelines.restoration_loss import loss_of
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
@@ -45,10 +44,7 @@ LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 BATCH = 6
 FIXED_EPOCHS, FIXED_RATE = 6, 0.05  # of the weights that are the same everywhere
-CHARGE = 2.0  # for a case that comes out worse than a line or a cubic
 _EDGELESS = 0.1  # share of steps without edges, so that ablations are not strange to the network
-_ALLOWED = 0.07  # natural logarithm of a mean squared error: 0.3 dB
-_FLOOR = 1e-6  # a mean squared error below it (60 dB) is no better than this one
 _TINY = 1e-9
 
 
@@ -231,7 +227,7 @@ def fitted(
         order = rng.permutation(len(examples))
         for first in range(0, len(order), BATCH):
             batch = [thinned(examples[number], rng) for number in order[first : first + BATCH]]
-            loss = _loss(network, batch, edges=rng.random() > _EDGELESS)
+            loss = loss_of(network, batch, edges=rng.random() > _EDGELESS)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call] # torch leaves it so
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -241,40 +237,6 @@ def fitted(
         if epoch % 10 == 9:
             note(f"epoch {epoch + 1}: loss {total / len(examples):.4f}")
     return network.eval()
-
-
-def _loss(network: Integrator, batch: Sequence[Example], *, edges: bool) -> Tensor:
-    import torch
-
-    judgement = network(merged([example.context for example in batch]), edges=edges)
-    sizes = [len(example.share) for example in batch]
-    parts = zip(batch, judgement.weights.split(sizes), judgement.log_error.split(sizes), strict=True)
-    return torch.stack([_loss_of(example, weights, log_error) for example, weights, log_error in parts]).mean()
-
-
-def _loss_of(example: Example, weights: Tensor, log_error: Tensor) -> Tensor:
-    import torch
-
-    seen = torch.from_numpy(example.valid.any(1))
-    errors = torch.from_numpy(example.errors)[seen]
-    valid = torch.from_numpy(example.valid.astype(np.float32))[seen]
-    share, number = torch.from_numpy(example.share)[seen], valid.sum(1)
-    mixed = (errors * weights[seen][:, :, None]).sum(1)
-    squared = (mixed**2 * valid).sum(1) / number  # (cell,)
-    alone = ((errors**2) * valid[:, None]).sum(2) / number[:, None]  # (cell, source)
-    spoken = torch.from_numpy(example.context.speaks)[seen].all(0)
-    spoken[[LINEAR, PCHIP]] = True  # the measure, even where a blend speaks for them
-    case = torch.log((squared * share).sum() + _FLOOR)
-    whole = torch.log((alone * share[:, None]).sum(0) + _FLOOR)
-    cell = torch.log(squared + _FLOOR)
-    plain = torch.log(alone[:, [LINEAR, PCHIP]].min(1).values + _FLOOR)
-    # What nobody wants: to be worse than a line, or by more than a third of a decibel than whoever was best.
-    charge = CHARGE * torch.relu(case - whole[[LINEAR, PCHIP]].min())
-    charge = charge + torch.relu(case - whole[spoken].min() - _ALLOWED)
-    charge = charge + 0.3 * torch.relu(cell - plain).mean()
-    scale = (log_error[seen] - 2.0) * float(np.log(10.0))
-    likelihood = (scale + 0.5 * torch.exp(-2 * scale) * (squared + _TINY).detach()).mean()
-    return case + 0.3 * cell.mean() + charge + 0.3 * likelihood
 
 
 def measure(network: Integrator, examples: Sequence[Example]) -> dict[str, object]:
