@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import Cube, Reason
-from palimpsest.errors import CubeRefused, UsageError
-from palimpsest.restoration.confidence import Expectation, band_group, defect_kind
+from palimpsest.errors import CubeRefused
 from palimpsest.restoration.correlation_decoder import expand, mixture
 from palimpsest.restoration.explain import Ledger
 from palimpsest.restoration.grid import Grid
@@ -25,6 +24,7 @@ from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.sources import GROUP, SOURCES, propose
 from palimpsest.restoration.spared import spared_of
 from palimpsest.restoration.study import Study, study
+from palimpsest.restoration.verdict import Verdict, judge
 from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, to_repair, view_of
 
 if TYPE_CHECKING:
@@ -34,11 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.together import Companions, Hearing
+    from palimpsest.restoration.together import Companions
 
 WINDOW_PIXELS = 4096
-_MOST_ODDS = 999.0
-_LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
 
 
 def restore(
@@ -68,14 +66,14 @@ def restore(
     reasons = damage_of(cube, mask)
     network = weights if isinstance(weights, Integrator) else load(weights)
     with one_thread():
-        seen = study(cube, reasons, knowledge, left_out=parts_left_out, infer_opaque=infer_opaque)
+        seen = study(cube, reasons, knowledge, left_out=parts_left_out, infer_opaque=infer_opaque, doubted=True)
         if seen.context is None:
             return untouched(cube, reasons, is_decoded=is_decoded)
         others = None if companion is None else companion.beside(seen.sources.low_rank)
-        table, expected = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
+        verdict = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
         constrained = knowledge if "rule_constrainer" not in parts_left_out else None
         grounds = _Grounds(knowledge, constrained, network, is_decoded, infer_opaque, companion)
-        return _assemble(cube, reasons, seen, table, expected, grounds)
+        return _assemble(cube, reasons, seen, verdict, grounds)
 
 
 def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
@@ -92,64 +90,6 @@ def damage_of(cube: Cube, mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
         free = np.isin(reasons, (*ACCEPTED, *LEFT_ALONE))
         reasons = np.where(~mask & free, np.uint8(Reason.USER), reasons)
     return reasons
-
-
-def judge(
-    seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = (),
-    others: Hearing | None = None,
-) -> tuple[NDArray[np.float64], Expectation]:
-    """Trust and expected error of a studied scene.
-
-    Args:
-        seen: the scene.
-        network: whom to ask.
-        edges: False removes the edges of the graph.
-        left_out: parts of the integrator to do without.
-        others: how far other cubes of the place are to be believed; None where there are none.
-
-    Returns:
-        Weights ``(group, band, source)``, and what intervals are made of; zero in bands without damage.
-    """
-    import torch
-
-    context = seen.context
-    if context is None:
-        raise UsageError("nothing to judge", got="a scene without damage")
-    with torch.no_grad():
-        judgement = network.verdict(context, edges=edges, left_out=left_out)
-    cells = context.cells
-    log_error = judgement.log_error.numpy().astype(np.float64)
-    table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
-    weights = judgement.weights.numpy().astype(np.float64)
-    if others is not None:
-        share, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others, cells.band, is_nested=~cells.everywhere)
-        weights *= 1 - share[:, None]
-        weights[:, GROUP] = share
-        log_error = 0.5 * np.log10(squared) + 2.0
-    table[cells.group, cells.band] = weights
-    name = "conformal_plain" if "confidence" in left_out else "conformal"
-    factors = getattr(network, name).numpy().astype(np.float64)
-    error, factor, kind = np.zeros(table.shape[:2]), np.zeros(table.shape[:2]), np.zeros(table.shape[:2], np.intp)
-    kind[cells.group, cells.band] = defect_kind(cells, seen.axis)
-    error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
-    factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
-    return table, Expectation(error, factor, kind)
-
-
-def _shared(
-    rest: NDArray[np.float64], others: Hearing, band: NDArray[np.intp], is_nested: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weight of the other cubes against the rest, and squared errors to expect of the mix, each ``(cell,)``."""
-    # Where a band is lost here they are measurements and not opinions: they meet the judgement by variance.
-    variance = others.variance[band]
-    heard = np.isfinite(variance)
-    odds = np.where(heard, rest / np.where(heard, variance, 1.0), 0.0)
-    carried = np.minimum(odds, _MOST_ODDS)
-    # Where this cube has the band, all dates together hold what its own statistics say: how far they say it better
-    # was tried. A part is left to the rest, which must answer alone where the others are silent.
-    known = np.minimum(others.share[band], _MOST_ODDS / (1 + _MOST_ODDS))
-    left = np.maximum(rest - others.gained[band], _LEAST_LEFT * rest)
-    return np.where(is_nested, known, carried / (1 + carried)), np.where(is_nested, left, rest / (1 + odds))
 
 
 def untouched(cube: Cube, reasons: NDArray[np.uint8], *, is_decoded: bool) -> Restoration:
@@ -173,8 +113,7 @@ class _Grounds:
 
 
 def _assemble(
-    cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64], expected: Expectation,
-    grounds: _Grounds,
+    cube: Cube, reasons: NDArray[np.uint8], seen: Study, verdict: Verdict, grounds: _Grounds
 ) -> Restoration:
     _bands, rows, cols = cube.shape
     data = np.array(cube.data, order="C")
@@ -186,7 +125,7 @@ def _assemble(
     grid = Grid.of(cube.data, seen.unit)
     ledger = Ledger(data.size, {} if companion is None else {SOURCES[GROUP]: companion.sentence})
     constrainer = Constrainer.of(grounds.constrained, cube, seen.axis, seen.unit)
-    spared = spared_of(cube, reasons, seen, table)
+    spared = spared_of(cube, reasons, seen, verdict.weights)
     changed, half = [], []
     for start in range(0, seen.damaged.size, WINDOW_PIXELS):
         view = view_of(cube, reasons, seen.axis, seen.damaged[start : start + WINDOW_PIXELS], seen.unit)
@@ -195,7 +134,7 @@ def _assemble(
         wanted = broken.reshape(seen.axis.count, -1)[:, view.pixels][seen.axis.order].T
         pixel, band = np.nonzero(wanted)
         voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
-        weights = np.moveaxis(table[member], 2, 0)
+        weights = np.moveaxis(verdict.weights[member], 2, 0)
         moved = None if spared is None else spared.correction(view, mixture(proposals, weights))
         found = expand(
             view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels, moved
@@ -203,7 +142,7 @@ def _assemble(
         flat[voxels] = found.stored
         classes[voxels] = found.kind
         changed.append(voxels)
-        width = expected.half_width(member[pixel], band, found.apart)
+        width = verdict.expected.half_width(member[pixel], band, found.apart)
         if spared is not None:
             width *= spared.left[band]
         half.append((width * seen.unit).astype(np.float32))
@@ -215,6 +154,8 @@ def _assemble(
         "unrestored_voxels": unrepaired, "sources": _spoken(seen, companion), "groups": len(seen.groups.centres),
         "materials": [m.label for m in seen.sources.flat.materials] if seen.sources.flat is not None else [],
     }
+    if verdict.followed:
+        report["knowledge_followed"] = verdict.followed
     if constrainer.broken:
         report["rules_broken_by_measured_voxels"] = dict(sorted(constrainer.broken.items()))
     knowledge = grounds.knowledge

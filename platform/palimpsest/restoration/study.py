@@ -6,7 +6,7 @@ in it, so that a window's result does not depend on the window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.semantic_mapper import Library
 
 
 SAMPLE = 4000
@@ -48,6 +49,7 @@ class Study:
         judged: the pixels that the judgement looks at.
         proposals: what the sources say there.
         context: the subgraph; None when nothing is damaged.
+        unaided: the subgraph of the same scene looked at without knowledge; None where there is none to do without.
     """
 
     axis: Axis
@@ -59,11 +61,12 @@ class Study:
     judged: View
     proposals: Proposals
     context: Context | None
+    unaided: Context | None = None
 
 
 def study(
     cube: Cube, reasons: NDArray[np.uint8], knowledge: KnowledgeBase | None, *, left_out: Collection[str] = (),
-    infer_opaque: bool = False, seed: int = 0,
+    infer_opaque: bool = False, seed: int = 0, doubted: bool = False,
 ) -> Study:
     """Look at a scene.
 
@@ -74,6 +77,7 @@ def study(
         left_out: parts of the integrator that are left out.
         infer_opaque: repair opaque and noisy bands too.
         seed: of the samples.
+        doubted: look at it without knowledge too.
 
     Raises:
         CubeRefused: no usable voxel.
@@ -110,13 +114,27 @@ def study(
     looked = np.union1d(_some(rng, struck, JUDGED_STRUCK), _some(rng, damaged, JUDGED_SHARED)).astype(np.int64)
     judged = view_of(cube, reasons, axis, looked, unit)
     proposals = propose(sources, judged)
-    context = None
-    if damaged.size:
-        evidence = gather(sources, sample, means, library, noise, groups)
-        context = build(
-            judged, groups.of(judged), proposals, sources, evidence, noise, knowledge, len(groups.centres)
-        )
-    return Study(axis, unit, damaged, noise, groups, sources, judged, proposals, context)
+    seen = Study(axis, unit, damaged, noise, groups, sources, judged, proposals, None)
+    if not damaged.size:
+        return seen
+    context = _looked_at(seen, sample, means, library, knowledge)
+    unaided = None
+    if doubted and library is not None:
+        bare = replace(sources, flat=None, lit=None)
+        alone = replace(seen, sources=bare, proposals=propose(bare, judged))
+        unaided = _looked_at(alone, sample, means, None, None)
+    return replace(seen, context=context, unaided=unaided)
+
+
+def _looked_at(
+    seen: Study, sample: View, means: NDArray[np.float64], library: Library | None, knowledge: KnowledgeBase | None
+) -> Context:
+    """The subgraph of a scene whose sources were asked."""
+    evidence = gather(seen.sources, sample, means, library, seen.noise, seen.groups)
+    return build(
+        seen.judged, seen.groups.of(seen.judged), seen.proposals, seen.sources, evidence, seen.noise, knowledge,
+        len(seen.groups.centres),
+    )
 
 
 def sample_of(cube: Cube, reasons: NDArray[np.uint8], seed: int = 0) -> View:

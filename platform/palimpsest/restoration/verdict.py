@@ -1,0 +1,159 @@
+"""The judgement of one studied scene: whom to believe in each cell, and how far off that may be.
+
+Where the library speaks about a gap that all pixels share, the network is asked twice, with knowledge and without, and
+the step from the scene's own answer to that of knowledge is taken as far as it is larger than the error which the
+network itself expects of it: a step within its own error is shrunk towards the scene, one well beyond it is taken
+nearly whole. Wrong knowledge fails there, in small steps with great confidence; what right knowledge is worth lies in
+large ones. A gap about which no library speaks is judged as if there were none.
+
+Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.errors import UsageError
+from palimpsest.restoration.confidence import Expectation, band_group, defect_kind
+from palimpsest.restoration.correlation_decoder import mixture
+from palimpsest.restoration.sources import GROUP, KNOWLEDGE, SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from numpy.typing import NDArray
+
+    from palimpsest.restoration.context import Cells, Context
+    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.study import Study
+    from palimpsest.restoration.together import Hearing
+
+RESERVE = 0.3  # squared step over squared expected error at which half of a step is taken
+_MOST_ODDS = 999.0
+_LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Trust and expected error of a scene.
+
+    Args:
+        weights: of the sources, ``(group, band, source)``; zero in bands without damage.
+        expected: what intervals are made of.
+        followed: for each shared gap about which the library speaks, by its first and last band as stored
+            (``'12-26'``): the share of the step to knowledge's answer that is taken.
+    """
+
+    weights: NDArray[np.float64]
+    expected: Expectation
+    followed: dict[str, float] = field(default_factory=dict)
+
+
+def judge(
+    seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = (),
+    others: Hearing | None = None,
+) -> Verdict:
+    """Trust and expected error of a studied scene.
+
+    Args:
+        seen: the scene.
+        network: whom to ask.
+        edges: False removes the edges of the graph.
+        left_out: parts of the integrator to do without.
+        others: how far other cubes of the place are to be believed; None where there are none.
+
+    Raises:
+        UsageError: a scene without damage.
+    """
+    context = seen.context
+    if context is None:
+        raise UsageError("nothing to judge", got="a scene without damage")
+    cells = context.cells
+    weights, log_error = _asked(network, context, edges, left_out)
+    followed: dict[str, float] = {}
+    if seen.unaided is not None:
+        plain, plain_error = _asked(network, seen.unaided, edges, left_out)
+        share, followed = _followed(seen, cells, weights, plain, 10.0 ** (log_error - 2.0))
+        weights = share[:, None] * weights + (1 - share)[:, None] * plain
+        log_error = share * log_error + (1 - share) * plain_error
+    if others is not None:
+        heard, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others, cells.band, is_nested=~cells.everywhere)
+        weights *= 1 - heard[:, None]
+        weights[:, GROUP] = heard
+        log_error = 0.5 * np.log10(squared) + 2.0
+    name = "conformal_plain" if "confidence" in left_out else "conformal"
+    factors = getattr(network, name).numpy().astype(np.float64)
+    table = _table(seen, cells, weights)
+    error, factor, kind = np.zeros(table.shape[:2]), np.zeros(table.shape[:2]), np.zeros(table.shape[:2], np.intp)
+    kind[cells.group, cells.band] = defect_kind(cells, seen.axis)
+    error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
+    factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
+    return Verdict(table, Expectation(error, factor, kind), followed)
+
+
+def _asked(
+    network: Integrator, context: Context, edges: bool, left_out: Collection[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights ``(cell, source)`` and logarithms of the expected errors ``(cell,)``."""
+    import torch
+
+    with torch.no_grad():
+        found = network.verdict(context, edges=edges, left_out=left_out)
+    return found.weights.numpy().astype(np.float64), found.log_error.numpy().astype(np.float64)
+
+
+def _table(seen: Study, cells: Cells, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
+    table[cells.group, cells.band] = weights
+    return table
+
+
+def _followed(
+    seen: Study, cells: Cells, aided: NDArray[np.float64], plain: NDArray[np.float64], error: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """How much of the step from ``plain`` to ``aided`` is taken, ``(cell,)``, and by gap; 1 outside of shared gaps."""
+    member = seen.groups.of(seen.judged)
+    answers = [
+        mixture(seen.proposals, np.moveaxis(_table(seen, cells, weights)[member], 2, 0)) for weights in (aided, plain)
+    ]
+    dead = ~seen.judged.usable
+    step = np.where(dead, np.square(answers[0] - answers[1]), 0.0).sum(0)
+    # Errors are expected of a group in a band: those of the voxels are their means, by the voxels there are.
+    number = np.zeros((len(seen.groups.centres), seen.axis.count))
+    np.add.at(number, member, dead)
+    squared = np.zeros(seen.axis.count)
+    np.add.at(squared, cells.band, number[cells.group, cells.band] * np.square(error))
+    spoken = seen.proposals.speaks[list(KNOWLEDGE)].any((0, 1))
+    share, by_gap = np.ones(len(cells.band)), {}
+    for run in np.unique(cells.run[cells.everywhere]):
+        here = cells.run == run
+        bands = np.unique(cells.band[here])
+        if not spoken[bands].any():
+            share[here] = 0.0
+            continue
+        moved = step[bands].sum()
+        taken = float(moved / max(moved + RESERVE * squared[bands].sum(), _TINY))
+        share[here] = taken
+        stored = seen.axis.order[bands]
+        by_gap[f"{stored.min()}-{stored.max()}"] = round(taken, 4)
+    return share, by_gap
+
+
+def _shared(
+    rest: NDArray[np.float64], others: Hearing, band: NDArray[np.intp], is_nested: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weight of the other cubes against the rest, and squared errors to expect of the mix, each ``(cell,)``."""
+    # Where a band is lost here they are measurements and not opinions: they meet the judgement by variance.
+    variance = others.variance[band]
+    heard = np.isfinite(variance)
+    odds = np.where(heard, rest / np.where(heard, variance, 1.0), 0.0)
+    carried = np.minimum(odds, _MOST_ODDS)
+    # Where this cube has the band, all dates together hold what its own statistics say: how far they say it better
+    # was tried. A part is left to the rest, which must answer alone where the others are silent.
+    known = np.minimum(others.share[band], _MOST_ODDS / (1 + _MOST_ODDS))
+    left = np.maximum(rest - others.gained[band], _LEAST_LEFT * rest)
+    return np.where(is_nested, known, carried / (1 + carried)), np.where(is_nested, left, rest / (1 + odds))

@@ -1,0 +1,77 @@
+"""How far knowledge is followed: steps within their own error are shrunk, and silence changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
+
+from palimpsest.errors import UsageError
+from palimpsest.restoration.integrator import load
+from palimpsest.restoration.restorer import restore
+from palimpsest.restoration.sources import KNOWLEDGE, KRIGING
+from palimpsest.restoration.study import study
+from palimpsest.restoration.verdict import judge
+
+RED_EDGE = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (680, 800))
+VAPOUR = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (1100, 1175))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return load()
+
+
+@pytest.fixture(scope="module")
+def seen():
+    cube = with_gap(cube_of(mixtures()), *RED_EDGE)
+    return study(cube, cube.voxel_reasons(), knowledge(), doubted=True)
+
+
+def test_a_step_well_beyond_its_error_is_taken_nearly_whole_and_one_within_it_is_shrunk(seen, network):
+    (far,) = judge(seen, network).followed.values()
+    taken = {}
+    for factor in (0.02, 10.0):  # knowledge that says nearly what the scene says, and far from it
+        values = seen.proposals.values.copy()
+        own = values[KRIGING]
+        for source in KNOWLEDGE:
+            values[source] = own + factor * (values[source] - own)
+        moved = replace(seen, proposals=replace(seen.proposals, values=values))
+        (taken[factor],) = judge(moved, network).followed.values()
+    assert taken[0.02] < far < taken[10.0]
+    assert taken[0.02] < 0.2
+    assert taken[10.0] > 0.7
+
+
+def test_weights_lie_between_those_with_and_without_knowledge(seen, network):
+    aided = judge(replace(seen, unaided=None), network)
+    plain = judge(replace(seen, context=seen.unaided, unaided=None), network)
+    mixed = judge(seen, network)
+    (share,) = mixed.followed.values()
+    cells = seen.context.cells
+    expected = share * aided.weights + (1 - share) * plain.weights
+    assert np.allclose(mixed.weights[cells.group, cells.band], expected[cells.group, cells.band], atol=1e-4)
+    assert np.allclose(mixed.weights[cells.group, cells.band].sum(-1), 1)
+    assert aided.followed == plain.followed == {}
+
+
+def test_where_the_library_is_silent_the_cube_is_restored_as_without_knowledge():
+    cube = with_gap(cube_of(mixtures()), *VAPOUR)
+    with_library, without = (restore(cube, knowledge=known) for known in (knowledge(), None))
+    assert np.array_equal(with_library.restored.data, without.restored.data)
+    assert "knowledge_followed" not in with_library.report
+
+
+def test_the_report_tells_how_far_knowledge_was_followed_in_each_gap():
+    cube = with_gap(cube_of(mixtures()), *RED_EDGE)
+    followed = restore(cube, knowledge=knowledge()).report["knowledge_followed"]
+    assert list(followed) == [f"{RED_EDGE[0]}-{RED_EDGE[1] - 1}"]
+    assert 0 < followed[f"{RED_EDGE[0]}-{RED_EDGE[1] - 1}"] <= 1
+
+
+def test_a_scene_without_damage_is_not_judged(network):
+    cube = cube_of(mixtures())
+    with pytest.raises(UsageError, match="nothing to judge"):
+        judge(study(cube, cube.voxel_reasons(), knowledge()), network)
