@@ -89,7 +89,7 @@ class Constrainer:
             return []
         span = self.one - self.zero
         spectra = np.where(known, (values - self.zero) / span, np.nan)
-        holds = np.array([self._holds(one.rule, len(values), reading, shares) for one in self.compiled.hard])
+        holds = np.array([self.holds(one.rule, len(values), reading, shares) for one in self.compiled.hard])
         found = project_where(self.compiled, spectra, holds, changed)
         for iri, where in found.broken.items():
             self.broken[iri] = self.broken.get(iri, 0) + int(where.sum())
@@ -99,9 +99,10 @@ class Constrainer:
             values += change
         return moved
 
-    def _holds(
+    def holds(
         self, rule: Rule, pixels: int, reading: Reading | None, shares: NDArray[np.float64] | None
     ) -> NDArray[np.bool_]:
+        """Which of the pixels a rule is about, ``(pixel,)``; reading and shares as for :meth:`project`."""
         if not rule.scope:
             return np.ones(pixels, bool)
         if reading is None or shares is None:
