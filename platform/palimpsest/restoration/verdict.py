@@ -1,10 +1,10 @@
 """The judgement of one studied scene: whom to believe in each cell, and how far off that may be.
 
 Where the library speaks about a gap that all pixels share, the network is asked twice, with knowledge and without, and
-the step from the scene's own answer to that of knowledge is taken as far as it is larger than the error which the
-network itself expects of it: a step within its own error is shrunk towards the scene, one well beyond it is taken
-nearly whole. Wrong knowledge fails there, in small steps with great confidence; what right knowledge is worth lies in
-large ones. A gap about which no library speaks is judged as if there were none.
+the step from the scene's own answer to that of knowledge is taken as far as it is larger than the error which network
+and trials let expect of it: a step within its own error is shrunk towards the scene, one well beyond it is taken nearly
+whole. Wrong knowledge fails in small steps with great confidence; what right knowledge is worth lies in large ones. A
+gap about which no library speaks is judged as if there were none.
 
 Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379.
 """
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from palimpsest.restoration.study import Study
     from palimpsest.restoration.together import Hearing
 
-RESERVE = 0.3  # squared step over squared expected error at which half of a step is taken
+RESERVE = 0.5  # squared step over squared expected error at which half of a step is taken
+AS_TRIED = 2.5  # an error is not expected to be more than that much larger than those believed showed in trials
 _MOST_ODDS = 999.0
 _LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
 _TINY = 1e-12
@@ -77,7 +78,8 @@ def judge(
     followed: dict[str, float] = {}
     if seen.unaided is not None:
         plain, plain_error = _asked(network, seen.unaided, edges, left_out)
-        share, followed = _followed(seen, cells, weights, plain, 10.0 ** (log_error - 2.0))
+        tried = (weights * context.error).sum(-1) + np.log10(AS_TRIED)
+        share, followed = _followed(seen, cells, weights, plain, 10.0 ** (np.minimum(log_error, tried) - 2.0))
         weights = share[:, None] * weights + (1 - share)[:, None] * plain
         log_error = share * log_error + (1 - share) * plain_error
     if others is not None:
