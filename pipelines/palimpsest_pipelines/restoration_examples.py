@@ -26,7 +26,7 @@ from palimpsest.scenes import KINDS, WIDE_CASES, degrade, make_scene
 from palimpsest_pipelines import restoration_faults as faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -121,9 +121,10 @@ def _errors(
 
 
 def made_examples(
-    knowledge: KnowledgeBase, count: int, seed: int, note: Callable[[str], None], first: int = 0
+    knowledge: KnowledgeBase, count: int, seed: int, note: Callable[[str], None], first: int = 0,
+    cases: Sequence[str] = CASES,
 ) -> Iterator[Example]:
-    """Examples from made scenes, cases and knowledge drawn by ``seed``; each depends on its number alone."""
+    """Examples from made scenes, knowledge drawn by ``seed``, cases in turn; each depends on its number alone."""
     for number in range(first, count):
         rng = np.random.default_rng([seed, number])
         kind = KINDS[number % len(KINDS)]
@@ -136,7 +137,7 @@ def made_examples(
         recorded, truth = _recorded(rng, scene, light, knowledge)
         if rng.random() < DECODED:
             recorded, truth = _decoded(recorded, RATES[int(rng.integers(len(RATES)))]), truth[:, :CODED, :CODED]
-        case = CASES[number % len(CASES)]
+        case = cases[number % len(cases)]
         which = KNOWLEDGE[int(rng.choice(6, p=[0.3, 0.17, 0.2, 0.13, 0.1, 0.1]))]
         known = vary(knowledge, which, rng, scene.material_iris)
         damaged = _struck(rng, recorded, case, number)

@@ -1,8 +1,8 @@
 """Conformal factors of the integrator's intervals: what its expected errors are to be multiplied by.
 
 Made scenes alone promise too much: on recorded ones the same networks err more in wide gaps. So recorded scenes count
-too, each judged by a network that never saw any recorded scene, and never for the weights that are measured on it. An
-example counts as one, however many voxels it has: errors of a shared gap come in one piece.
+too, each judged by a *witness*: a network that learned from all the others and not from it; and never for the weights
+that are measured on it. An example counts as one, however many voxels it has: errors of a shared gap come in one piece.
 
 Source: split conformal prediction for data in groups, Dunn, Wasserman and Ramdas 2022, J. Am. Stat. Assoc. 118,
 2491-2502.
@@ -49,6 +49,19 @@ class Judged:
     nameless: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A network and examples of a recorded scene that it did not learn from.
+
+    Args:
+        network: of made scenes and the other recorded ones.
+        examples: of the scene.
+    """
+
+    network: Integrator
+    examples: Sequence[Example]
+
+
 def judged(network: Integrator, example: Example, left_out: tuple[str, ...] = ()) -> Judged:
     """What a network makes of an example."""
     import torch
@@ -65,23 +78,23 @@ def judged(network: Integrator, example: Example, left_out: tuple[str, ...] = ()
     return Judged(np.abs(mixed)[seen], scale, kind, bool((example.band_group == NAMELESS).all()))
 
 
-def calibrate(
-    network: Integrator, made: Sequence[Example], bare: Integrator | None = None, recorded: Sequence[Example] = ()
-) -> None:
+def calibrate(network: Integrator, made: Sequence[Example], witnesses: Sequence[Witness] = ()) -> None:
     """Set the conformal factors.
 
     Args:
         network: whose buffers are set.
         made: examples of made scenes that its fit did not see.
-        bare: a network that was fitted to made scenes alone; None without recorded examples.
-        recorded: examples of recorded scenes, none of the one that the network will be measured on.
+        witnesses: of recorded scenes, none of the one that the network will be measured on.
     """
+    recorded = sum(len(witness.examples) for witness in witnesses)
     for name, left_out in (("conformal", ()), ("conformal_plain", ("confidence",))):
         told = [(judged(network, example, left_out), 1.0) for example in made]
-        if bare is not None and recorded:
-            # Both halves of the evidence count alike.
-            weight = max(1.0, len(made) / len(recorded))
-            told += [(judged(bare, example, left_out), weight) for example in recorded]
+        # Both halves of the evidence count alike.
+        weight = max(1.0, len(made) / max(recorded, 1))
+        told += [
+            (judged(witness.network, example, left_out), weight)
+            for witness in witnesses for example in witness.examples
+        ]
         table = network.get_buffer(name)
         for kind in range(KINDS):
             # Single voxels are tried in their own band on the scene itself: made scenes serve.

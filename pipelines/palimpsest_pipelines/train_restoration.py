@@ -19,7 +19,7 @@ from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import thinned
 from palimpsest_pipelines.restoration_examples import Example, made_examples, real_examples
 from palimpsest_pipelines.restoration_held_out import HELD_OUT, without
-from palimpsest_pipelines.restoration_intervals import calibrate, coverage
+from palimpsest_pipelines.restoration_intervals import Witness, calibrate, coverage
 from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import save as save_rivals
 from palimpsest_pipelines.restoration_loss import loss_of
@@ -40,6 +40,7 @@ EPOCHS = 12
 MEMBERS = 3
 MADE = 240
 REAL_EACH = 60
+SINGLES, STRUCK_CASES = 24, ("e", "mixed")  # further made examples, that calibrate the intervals of single voxels
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 BATCH = 6
@@ -81,16 +82,25 @@ def main(options: argparse.Namespace) -> int:
     # Some materials are kept from training, on the ground and in the library: what an added one is measured with.
     knowledge, settings = without(load(None), HELD_OUT), Settings(seed=options.seed)
     examples = gather(knowledge, recorded, settings, note)
-    cards = {}
-    # Recorded scenes calibrate intervals through a network that learned from none of them.
+    singles = list(made_examples(
+        knowledge, settings.made + SINGLES, settings.seed, note, first=settings.made, cases=STRUCK_CASES
+    ))
+    cards: dict[str, dict[str, object]] = {}
+    by_scene = {name: [one for one in examples if one.scene == name] for name in sorted(recorded)}
+    # A recorded scene calibrates intervals through a network that learned from all the others.
     bare = None
     if recorded:
         bare = fit(split([one for one in examples if one.scene not in recorded])["train"], settings, note)
-    for left_out in ("", *sorted(recorded)):
+    judges: dict[str, Integrator] = {}
+    for left_out in (*sorted(recorded), ""):
         name = f"without_{left_out}" if left_out else "integrator"
         kept = [example for example in examples if example.scene != left_out]
         seen = {key: cube for key, cube in recorded.items() if key != left_out}
-        cards[name] = learn(kept, options.out / f"{name}.safetensors", knowledge.release, seen, settings, note, bare)
+        others = {key: judges.get(key) if not left_out and len(recorded) > 1 else bare for key in seen}
+        witnesses = [Witness(network, by_scene[key]) for key, network in others.items() if network is not None]
+        cards[name], judges[left_out] = learn(
+            kept, options.out / f"{name}.safetensors", knowledge.release, seen, settings, note, witnesses, singles
+        )
     print_result({name: card["measured"] for name, card in cards.items()}, as_json=options.json)
     return 0
 
@@ -107,8 +117,8 @@ def gather(
 
 def learn(
     examples: Sequence[Example], out: Path, release: str, recorded: Mapping[str, Cube], settings: Settings,
-    note: Callable[[str], None], bare: Integrator | None = None,
-) -> dict[str, object]:
+    note: Callable[[str], None], witnesses: Sequence[Witness] = (), singles: Sequence[Example] = (),
+) -> tuple[dict[str, object], Integrator]:
     """Fit, calibrate, measure, and write weights and scorecard.
 
     Args:
@@ -118,10 +128,11 @@ def learn(
         recorded: scenes among them, for their hashes.
         settings: how.
         note: hears progress.
-        bare: a network fitted to made scenes alone, through which recorded scenes calibrate the intervals.
+        witnesses: networks through which recorded scenes calibrate the intervals.
+        singles: further made examples, of single voxels, for the calibration alone: among the others are too few.
 
     Returns:
-        The scorecard.
+        The scorecard, and the network.
     """
     from safetensors.torch import save
 
@@ -132,10 +143,10 @@ def learn(
     seeds = range(settings.seed, settings.seed + settings.members)
     single = [fit(parts["train"], replace(settings, seed=seed), note) for seed in seeds]
     network = Integrator.of(single)
-    seen = [one for one in parts["train"] if one.scene in recorded]
-    calibrate(network, parts["calibrate"], bare, seen)
+    made = [*parts["calibrate"], *singles]
+    calibrate(network, made, witnesses)
     rivals = compared(parts, settings, note)
-    calibrate(rivals.per_node, parts["calibrate"], bare, seen)
+    calibrate(rivals.per_node, made, witnesses)
     card: dict[str, object] = {
         "release": release, "held_out": list(HELD_OUT), "model": network.digest, "settings": asdict(settings),
         "recorded": {
@@ -153,7 +164,7 @@ def learn(
     out.write_bytes(save({key: value.contiguous() for key, value in network.state_dict().items()}))
     out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
     save_rivals(rivals, rivals_beside(out))
-    return card
+    return card, network
 
 
 def compared(

@@ -24,9 +24,9 @@ from palimpsest.restoration.trials import PARTS, STRETCH_FEATURES, TRIAL_EDGE
 if TYPE_CHECKING:
     from palimpsest.restoration.context import Context
 
-STEPS = 16
+STEPS = 32
 STEP = 1.0  # natural logarithm of a weight, for a source that errs as much again as the mixture
-LEAST_SCORE = -6.0  # nobody is silenced by trials alone
+LEAST_SCORE = -9.0  # nobody is silenced by trials alone
 CALM = 0.6  # 1: every trial counts by its errors against its best source's, 0: by its errors as they are
 _MOST_GRADIENT = 3.0
 _UNTRIED = 4.0  # squared error of a source that no trial heard, against the best one's
@@ -79,7 +79,7 @@ class TrialStacking(nn.Module):
         moment, size, is_heard = self._attended(context)
         speaks = torch.from_numpy(context.gap_speaks)[:, None].expand(-1, PARTS, -1)
         score = stacked(moment, speaks)
-        weight = torch.exp(score)
+        weight = torch.exp(score) * speaks
         left = 0.5 * torch.log10((weight * (moment @ weight[..., None])[..., 0]).sum(-1).clamp(min=_LEAST))
         each = 0.5 * torch.log10(torch.diagonal(moment, dim1=2, dim2=3).clamp(min=_LEAST))
         numbers = torch.stack([
