@@ -36,7 +36,8 @@ def thinned(example: Example, rng: np.random.Generator) -> Example:
     cells = context.cells
     groups = len(context.group)
     there = np.unique(cells.group[example.valid.any(1)])
-    kept = np.isin(cells.group, rng.choice(there if there.size else groups, min(there.size or 1, GROUPS_A_STEP), False))
+    chosen = rng.choice(there if there.size else groups, min(there.size or 1, GROUPS_A_STEP), False)
+    kept = np.isin(cells.group, chosen)
     place = np.cumsum(kept) - 1
     heard = kept[context.material_cell[1]]
     to_cell = np.stack([context.material_cell[0][heard], place[context.material_cell[1][heard]]])
@@ -60,6 +61,7 @@ def thinned(example: Example, rng: np.random.Generator) -> Example:
     return replace(
         example, context=_doubted(fewer, rng), errors=example.errors[kept], valid=example.valid[kept],
         share=share / max(float(share.sum()), 1e-9), kind=example.kind[kept], band_group=example.band_group[kept],
+        held=example.held.of_groups(chosen, kept),
     )
 
 

@@ -24,6 +24,7 @@ from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.view import view_of
 from palimpsest.scenes import KINDS, WIDE_CASES, degrade, make_scene
 from palimpsest_pipelines import restoration_faults as faults
+from palimpsest_pipelines.restoration_penalty import Held, Places, held_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from palimpsest.scenes.scene import MadeScene
 
 VOXELS = 48
+WHOLE = 8  # pixels of each group whose spectra are held to the rules
 SIDE = 48
 CROP = 56
 CODED = 32  # side of decoded examples: coding is dear
@@ -62,6 +64,7 @@ class Example:
         knowledge: which knowledge was given.
         kind: defect kind of each cell.
         band_group: band group of each cell.
+        held: what the rules hold some of the pixels to.
     """
 
     context: Context
@@ -73,6 +76,7 @@ class Example:
     knowledge: str
     kind: NDArray[np.intp]
     band_group: NDArray[np.intp]
+    held: Held
 
 
 def example_of(
@@ -87,16 +91,17 @@ def example_of(
         return None
     whole = Cube(np.ascontiguousarray(truth, np.float32), damaged.bands)
     true = view_of(whole, np.zeros(truth.shape, np.uint8), seen.axis, seen.judged.pixels, seen.unit).values
-    errors, valid, share = _errors(seen, true, np.random.default_rng(seed))
+    errors, valid, share, places = _errors(seen, true, np.random.default_rng(seed))
     cells = seen.context.cells
     return Example(
-        seen.context, errors, valid, share, *labels, defect_kind(cells, seen.axis), band_group(seen.axis)[cells.band]
+        seen.context, errors, valid, share, *labels, defect_kind(cells, seen.axis), band_group(seen.axis)[cells.band],
+        held_to(seen, damaged, knowledge, true, places, errors),
     )
 
 
 def _errors(
     seen: Study, true: NDArray[np.float32], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], Places]:
     assert seen.context is not None
     cells, member = seen.context.cells, seen.groups.of(seen.judged)
     count, sources = seen.context.speaks.shape
@@ -104,20 +109,35 @@ def _errors(
     valid = np.zeros((count, VOXELS), bool)
     share = np.zeros(count, np.float32)
     dead = ~seen.judged.usable
+    # One order of a group's pixels for all its cells, so that spectra can be put together of the first of them.
+    order = [rng.permutation(np.flatnonzero(member == group)) for group in range(len(seen.groups.centres))]
+    places = _places(order, np.flatnonzero(dead.any(0)))
+    row_of = np.full(len(member), -1)
+    row_of[places.pixel] = np.arange(len(places.pixel))
     for number in range(count):
-        band = cells.band[number]
-        inside = np.flatnonzero(dead[:, band] & (member == cells.group[number]))
+        band, pixels = cells.band[number], order[cells.group[number]]
+        inside = pixels[dead[pixels, band]]
         share[number] = inside.size
-        if inside.size > VOXELS:
-            inside = rng.choice(inside, VOXELS, replace=False)
+        inside = inside[:VOXELS]
         errors[number, :, : inside.size] = seen.proposals.values[:, inside, band] - true[inside, band]
         valid[number, : inside.size] = True
+        voxel = np.flatnonzero(row_of[inside] >= 0)
+        at = row_of[inside[voxel]], np.searchsorted(places.bands, band)
+        places.cell[at], places.voxel[at] = number, voxel
     speaks = seen.context.speaks
     errors[~speaks] = 0
     # Where a blend of kernels speaks for line and cubic, it is what the judge has to be better than.
     blended = ~speaks[:, LINEAR] & speaks[:, KRIGING]
     errors[blended, LINEAR] = errors[blended, PCHIP] = errors[blended, KRIGING]
-    return errors, valid, share / max(float(share.sum()), 1.0)
+    return errors, valid, share / max(float(share.sum()), 1.0), places
+
+
+def _places(order: list[NDArray[np.intp]], bands: NDArray[np.intp]) -> Places:
+    """The first pixels of each group, none of whose voxels is placed yet."""
+    pixel = np.concatenate([pixels[:WHOLE] for pixels in order])
+    group = np.repeat(np.arange(len(order)), [min(pixels.size, WHOLE) for pixels in order])
+    empty = (pixel.size, bands.size)
+    return Places(pixel, group, bands, np.full(empty, -1, np.int32), np.zeros(empty, np.uint8))
 
 
 def made_examples(

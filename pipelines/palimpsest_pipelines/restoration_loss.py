@@ -1,8 +1,9 @@
 """What the judge is trained for: the logarithm of each case's error, with charges for what nobody wants.
 
 The loss is the logarithm of the mean squared error of each case, so that a decibel counts the same in every case, with
-charges for being worse than plain interpolation and for being worse than the best single source; the judge's own
-expectation of its error learns by likelihood.
+charges for being worse than plain interpolation, for being worse than the best single source, and for breaking rules of
+the release that the truth keeps (:mod:`~palimpsest_pipelines.restoration_penalty`); the judge's own expectation of its
+error learns by likelihood.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from palimpsest_pipelines.restoration_examples import Example
 
 CHARGE = 2.0  # for a case that comes out worse than a line or a cubic
+RULES = 0.3  # for a case that breaks rules by e - 1 times what is felt
+BROKEN = 0.001  # reflectance: what rules are broken by, beyond the truth, that is felt
 _ALLOWED = 0.07  # natural logarithm of a mean squared error: 0.3 dB
 _FLOOR = 1e-6  # a mean squared error below it (60 dB) is no better than this one
 _TINY = 1e-9
@@ -64,6 +67,7 @@ def _of_one(example: Example, weights: Tensor, log_error: Tensor) -> Tensor:
     charge = CHARGE * torch.relu(case - whole[[LINEAR, PCHIP]].min())
     charge = charge + torch.relu(case - whole[spoken].min() - _ALLOWED)
     charge = charge + 0.3 * torch.relu(cell - plain).mean()
+    charge = charge + RULES * torch.log1p(example.held.penalty(example.errors, weights) / BROKEN)
     scale = (log_error[seen] - 2.0) * float(np.log(10.0))
     likelihood = (scale + 0.5 * torch.exp(-2 * scale) * (squared + _TINY).detach()).mean()
     return case + 0.3 * cell.mean() + charge + 0.3 * likelihood

@@ -81,7 +81,8 @@ def repair(
 
     found = search(cube) if is_searched else Found.without_stripes(cube)
     joined = _prepared(found, mask, judged, is_denoised=is_denoised, infer_opaque=infer_opaque)
-    return held_to_bounds(with_features(joined, knowledge), knowledge)
+    rules = None if "rule_constrainer" in parts_left_out else knowledge
+    return held_to_bounds(with_features(joined, rules), rules)
 
 
 def _prepared(
