@@ -8,7 +8,7 @@ import torch
 
 from palimpsest.restoration.confidence import BAND_GROUPS, KINDS, Expectation, expected_scale
 from palimpsest.restoration.integrator import Integrator, Judgement
-from palimpsest_pipelines.restoration_intervals import FEWEST_EXAMPLES, NAMELESS, calibrate, coverage, judged
+from palimpsest_pipelines.restoration_intervals import FEWEST_EXAMPLES, NAMELESS, Witness, calibrate, coverage, judged
 
 
 class Oracle(Integrator):
@@ -42,7 +42,7 @@ def test_recorded_scenes_weigh_as_much_as_made_ones_but_not_where_trials_are_in_
         made = [example(0.01, kind, seed=n) for n in range(30)]
         calibrate(network, made)
         alone = float(network.conformal[0, kind])
-        calibrate(network, made, bare, [example(0.05, kind, seed=n) for n in range(10)])
+        calibrate(network, made, [Witness(bare, [example(0.05, kind, seed=n) for n in range(10)])])
         together = float(network.conformal[0, kind])
         assert together == alone if kind == 2 else together > 2 * alone
 
