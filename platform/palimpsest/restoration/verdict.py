@@ -129,7 +129,7 @@ def _followed(
     np.add.at(number, member, dead)
     squared = np.zeros(seen.axis.count)
     np.add.at(squared, cells.band, number[cells.group, cells.band] * np.square(error))
-    spoken = seen.proposals.speaks[list(KNOWLEDGE)].any((0, 1))
+    spoken = np.asarray(seen.proposals.speaks[list(KNOWLEDGE)].any(axis=(0, 1)))
     share, by_gap = np.ones(len(cells.band)), {}
     for run in np.unique(cells.run[cells.everywhere]):
         here = cells.run == run
