@@ -217,6 +217,9 @@ def test_confidence_follows_the_error_of_those_who_are_believed():
 def test_kinds_of_defects_are_told_apart():
     seen = made_context((30, 40))
     assert set(defect_kind(seen.context.cells, seen.axis)) == {1}
+    for end in ((0, 9), (78, 84)):
+        seen = made_context(end)
+        assert set(defect_kind(seen.context.cells, seen.axis)) == {3}
     cube = with_dead_columns(cube_of(mixtures()))
     seen = study(cube, cube.voxel_reasons(), knowledge())
     assert set(defect_kind(seen.context.cells, seen.axis)) == {2}

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 COVERAGE = 0.9
 BAND_GROUP_EDGES_NM = (700.0, 1000.0, 1350.0, 1800.0)
 BAND_GROUPS = len(BAND_GROUP_EDGES_NM) + 2  # the last is 'no wavelengths'
-KINDS = 3  # a shared gap up to fifty nanometres, a wider one, voxels that other pixels have
+KINDS = 4  # a shared gap up to fifty nanometres, a wider one, voxels that other pixels have, an end of the range
 SHORT_NM = 50.0
 UNINFORMED_LOG_ERROR = -1.5
-DISAGREEMENT = (2.0, 2.0, 0.0)  # how much of it is added to the expected error, by kind of defect
+DISAGREEMENT = (2.0, 2.0, 0.0, 2.0)  # how much of it is added to the expected error, by kind of defect
 
 
 class Confidence(nn.Module):
@@ -93,10 +93,16 @@ def band_group(axis: Axis) -> NDArray[np.intp]:
 
 
 def defect_kind(cells: Cells, axis: Axis) -> NDArray[np.intp]:
-    """Kind of each cell's defect, ``(cell,)``: 0 short shared gap, 1 wide shared gap, 2 voxels others have."""
+    """Kind of each cell's defect, ``(cell,)``.
+
+    0 short shared gap, 1 wide shared gap, 2 voxels others have, 3 shared gap at an end of the range.
+    """
     nm = axis.along if axis.centre_nm is not None else axis.along * 10.0
-    width = np.zeros(int(cells.run.max()) + 1 if cells.run.size else 0)
+    runs = int(cells.run.max()) + 1 if cells.run.size else 0
+    width, is_end = np.zeros(runs), np.zeros(runs, bool)
     for run in np.unique(cells.run):
-        inside = nm[cells.band[cells.run == run]]
-        width[run] = inside.max() - inside.min() + 10.0
-    return np.where(cells.everywhere, (width[cells.run] > SHORT_NM).astype(int), 2)
+        band = cells.band[cells.run == run]
+        width[run] = nm[band].max() - nm[band].min() + 10.0
+        is_end[run] = band.min() == 0 or band.max() == axis.count - 1
+    shared = np.where(is_end, 3, (width > SHORT_NM).astype(int))
+    return np.where(cells.everywhere, shared[cells.run], 2)
