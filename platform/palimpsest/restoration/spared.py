@@ -61,7 +61,7 @@ class Spared:
         """What to add to the judged values of a view, both ``(pixel, band)``; ``proposals`` of the same pixels."""
         moved = self.constant + places_of(view, self.told, self.mean, self.turned) @ self.slope
         moved -= (1 - self.kept) * judged
-        for source in np.flatnonzero(self.follows.any(1)):
+        for source in np.flatnonzero(self.follows.any(1)).tolist():
             moved += self.follows[source] * _apart(proposals, judged, source)
         return np.asarray(moved)
 
@@ -105,7 +105,7 @@ def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArra
         true = view.values[here].astype(np.float64)
         speaking = np.flatnonzero(said.speaks[:, :, bands].mean((1, 2)) > _MOSTLY)
         apart = np.zeros((speaking.size, *true.shape))
-        for row, source in enumerate(speaking):
+        for row, source in enumerate(speaking.tolist()):
             apart[row] = _apart(said, judged, source)[here]
         ways = tellers(true, judged[here], apart, scene[:, bands].mean(0), places[shown[:, band]], spread)
         share = believed(ways.missed, float(scene[:, bands].var(0).mean()), strained)

@@ -29,7 +29,8 @@ _KEPT = (1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 0.0)  # share of the judgement's dif
 _PULLS = (0.3, 2.0)  # towards the judgement, against what the pixels show, where sources are weighed anew
 _RATIOS = (0.1, 0.5, 2.0, 8.0)  # of the variance that goes with the spectrum to that which all pixels share
 _DOUBTS = (0.05, 0.3, 2.0)  # variance of what is a pixel's own, to both of these
-_ALONE = (0.5, 0.4, 0.1)  # what is believed of the doubts where there is but one pixel
+# What is believed of each ratio (rows) and doubt where there is but one pixel; fitted as spared_habits was.
+_ALONE = ((0.01, 0.01, 0.01), (0.40, 0.19, 0.01), (0.15, 0.17, 0.02), (0.01, 0.01, 0.01))
 _SHARP = 0.3  # how sharply better doubts and ratios are preferred
 _EVEN = 0.5  # power by which weak components are raised
 _LEAST_RAISED = 1e-3
@@ -133,7 +134,8 @@ def _raised(spread: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _power(spread: NDArray[np.float64], raised: NDArray[np.float64]) -> float:
-    return max(float(np.square(spread / raised).sum()), _TINY)
+    power = float(np.square(spread / raised).sum())
+    return power if power > _TINY else 1.0  # a scene without differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,8 @@ def _bank(places: NDArray[np.float64], power: float) -> _Bank:
     ratio, doubt = (part.reshape(-1) for part in np.meshgrid(_RATIOS, _DOUBTS, indexing="ij"))
     shared = 1 / (1 + ratio)
     covariance = shared[:, None, None] + (1 - shared)[:, None, None] * alike
-    inverse = np.linalg.inv(covariance + doubt[:, None, None] * np.eye(len(places)))
-    return _Bank(places, power, shared, inverse, np.tile(_ALONE, len(_RATIOS)) / (sum(_ALONE) * len(_RATIOS)))
+    inverse = np.asarray(np.linalg.inv(covariance + doubt[:, None, None] * np.eye(len(places))), np.float64)
+    return _Bank(places, power, shared, inverse, np.reshape(_ALONE, -1))
 
 
 def _carried(
