@@ -83,3 +83,18 @@ def test_odd_masks_give_finite_predictions(missing):
     mean, spread = model.predict(view)
     assert np.isfinite(mean).all()
     assert np.isfinite(spread).all()
+
+
+def test_a_glint_in_five_pixels_is_told_from_half_of_its_voxels():
+    rng = np.random.default_rng(3)
+    clean, _ = scene(noise=0.0)
+    shine = 1.0 + 0.3 * gaussian_filter(rng.standard_normal(BANDS), 1)
+    for pixel, strength in zip((720, 721, 760, 761, 800), (1.5, 0.4, 0.35, 0.3, 0.15), strict=True):
+        clean.reshape(BANDS, -1)[:, pixel] += strength * shine
+    values = (clean + 1e-3 * rng.standard_normal(clean.shape)).astype(np.float32)
+    missing = rng.random(values.shape) < 0.5
+    model, view = fitted(values, missing)
+    told, _ = model.predict(view)
+    witnessed = ~missing.reshape(BANDS, -1)[:, [721, 760, 761, 800]].all(1)
+    apart = (told - clean.reshape(BANDS, -1).T)[720, witnessed]
+    assert np.abs(apart).max() < 0.05  # with a prior as tight as the noise it is 2

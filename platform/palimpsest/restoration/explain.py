@@ -29,8 +29,8 @@ SENTENCES = {
     "interpolation.kriging": "This pixel's usable bands, carried into the gap by kriging.",
     "correlation.low_rank": "What the scene's other pixels show in this band when their other bands look like this.",
     "correlation.group": "What other cubes of the same place show here, brought to this cube's light.",
-    "correlation.spared": "How far the judgement is off in the few pixels that do show this band, carried to those "
-    "that look like them.",
+    "correlation.spared": "What the few pixels that do show this band tell beyond the judgement, carried to those that "
+    "look like them.",
     "correlation.denoise": "What the scene's own factors and its similar places show here once the noise is taken off; "
     "what stands out of the noise was kept.",
     "stripe.offset": "This column or row read too much or too little by a constant in this band: taken off.",

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from palimpsest.restoration.surroundings import Surroundings
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
 FACTORS = 20
 ITERATIONS = 24
 SCENE_FACTORS = 40  # of a scene's own model: damage that is spread over all bands needs more than a search does
-SCENE_ITERATIONS, SETTLING = 8, 4
+SCENE_ITERATIONS, SETTLING = 14, 4
 PIXELS_A_FACTOR = 50
 WEAKEST = 2.0  # times the power at which pure noise shows a factor
 LENGTHENED = 1.6  # of a step of expectation maximisation; below two it leads to the same place
+SCENE_LENGTHENED, COOLING = 1.85, 4
 FEWEST_SEEN = 30
 CHUNK = 2048
 _SMALLEST_VARIANCE = 1e-9
+_UNSURE = 0.05  # of a band's variance: a scene's own fit begins with so much noise, or it gets stuck
 _LEAST_WITHOUT = 0.02  # a voxel that alone carries a factor is not judged by a division by nothing
 
 
@@ -100,7 +104,8 @@ def fit(view: View, noise: NDArray[np.float64], factors: int = FACTORS, iteratio
 
 def fit_table(
     values: NDArray[np.float32], trusted: NDArray[np.bool_], noise: NDArray[np.float64], factors: int = FACTORS,
-    iterations: int = ITERATIONS, *, lengthened: float = 1.0,
+    iterations: int = ITERATIONS, *, lengthened: float = 1.0, cooling: int = 0,
+    held: Callable[[LowRank], NDArray[np.float64]] | None = None,
 ) -> LowRank | None:
     """The model of the trusted voxels of ``values``, both ``(pixel, band)``; else as :func:`fit`.
 
@@ -111,6 +116,8 @@ def fit_table(
         factors: at most this many.
         iterations: of expectation maximisation.
         lengthened: of each step but the last; 1 is the plain algorithm.
+        cooling: so many steps let the noise fall no faster than the plain algorithm does.
+        held: the prior of a step, see :func:`step_of`, from the model before it; None: one.
     """
     seen = trusted.sum(0)
     known = seen >= FEWEST_SEEN
@@ -123,8 +130,10 @@ def fit_table(
     psi = np.maximum(noise**2, _SMALLEST_VARIANCE)
     model = LowRank(mean, _first_loadings(np.where(m, y - mean, 0.0), m, psi, known, k), psi, seen)
     for step in range(iterations):
-        better = step_of(model, y, m, count)
-        model = better if step + 1 == iterations else _further(model, better, lengthened)
+        better = step_of(model, y, m, count, None if held is None else held(model))
+        model = better if step + 1 == iterations else _further(
+            model, better, lengthened, 1.0 if step < cooling else lengthened
+        )
     return model
 
 
@@ -135,15 +144,32 @@ def fit_pruned(
 
     A rich scene with little noise keeps all; in a noisy one the others would carry noise from band to band.
     """
-    model = fit_table(values, trusted, noise, factors, SCENE_ITERATIONS, lengthened=LENGTHENED)
+    count = np.maximum(trusted.sum(0), 1).astype(np.float64)
+    mean = np.where(trusted, values, 0.0).sum(0) / count
+    variance = np.where(trusted, np.square(values - mean), 0.0).sum(0) / count
+    start = np.maximum(noise, np.sqrt(_UNSURE * variance))
+    model = fit_table(
+        values, trusted, start, factors, SCENE_ITERATIONS, lengthened=SCENE_LENGTHENED, cooling=COOLING,
+        held=_by_strength,
+    )
     if model is None:
         return None
     m = trusted & model.known
     model = pruned(model, m)
-    y, count = values.astype(np.float64), np.maximum(m.sum(0), 1).astype(np.float64)
+    y = values.astype(np.float64)
     for _ in range(SETTLING):
-        model = step_of(model, y, m, count)
+        model = step_of(model, y, m, count, _by_strength(model))
     return model
+
+
+def _by_strength(model: LowRank) -> NDArray[np.float64]:
+    """Precision of the loadings by what bands have of them on the mean, at most one, ``(factor, factor)``.
+
+    A glint in five pixels is a strong factor with few witnesses: a prior as tight as the noise would forbid it.
+    """
+    white = (model.loadings / np.sqrt(model.noise)[:, None])[model.known]
+    strength, directions = np.linalg.eigh(white.T @ white / len(white))
+    return np.asarray((directions / np.maximum(strength, 1.0)) @ directions.T, np.float64)
 
 
 def pruned(model: LowRank, m: NDArray[np.bool_], weakest: float = WEAKEST) -> LowRank:
@@ -162,11 +188,11 @@ def pruned(model: LowRank, m: NDArray[np.bool_], weakest: float = WEAKEST) -> Lo
     return replace(model, loadings=basis[:, :kept] * strength[:kept] * sigma)
 
 
-def _further(model: LowRank, better: LowRank, length: float) -> LowRank:
-    """The step from a model to a better one, taken ``length`` times as far; variances along their logarithm."""
+def _further(model: LowRank, better: LowRank, length: float, cooled: float) -> LowRank:
+    """The step from a model to a better one, ``length`` times as far; ``cooled`` times that of log variances."""
     if length == 1.0:
         return better
-    noise = np.maximum(model.noise * (better.noise / model.noise) ** length, _SMALLEST_VARIANCE)
+    noise = np.maximum(model.noise * (better.noise / model.noise) ** cooled, _SMALLEST_VARIANCE)
     return replace(better, loadings=model.loadings + length * (better.loadings - model.loadings), noise=noise)
 
 
@@ -292,7 +318,8 @@ def step_of(
         y: values, ``(pixel, band)``.
         m: which of them count, the same shape; False in bands that the model does not know.
         count: how many of each band, at least one, ``(band,)``.
-        prior: precision of the loadings over that of the noise, ``(band, factor, factor)``; None: a weak one.
+        prior: precision of the loadings over that of the noise, ``(band, factor, factor)`` or one for all bands;
+            None: one in every direction.
     """
     bands, k = model.loadings.shape
     seconds, yz, fitted = np.zeros((bands, k * (k + 1) // 2)), np.zeros((bands, k)), np.zeros(bands)
@@ -309,7 +336,7 @@ def step_of(
         square += np.square(centred).sum(0)
         fitted += centred.sum(0)
         moved += shown.T @ here.z
-    # A weak prior on the loadings: a band seen in few pixels must not fit them exactly.
+    # A prior on the loadings: a band seen in few pixels must not fit them exactly.
     held = np.eye(k) if prior is None else prior
     loadings = np.asarray(np.linalg.solve(_square(seconds, k) + held, yz[:, :, None])[..., 0], np.float64)
     shift = (fitted - (moved * loadings).sum(1)) / count

@@ -135,7 +135,7 @@ def _assemble(
         pixel, band = np.nonzero(wanted)
         voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
         weights = np.moveaxis(verdict.weights[member], 2, 0)
-        moved = None if spared is None else spared.correction(view, mixture(proposals, weights))
+        moved = None if spared is None else spared.correction(view, proposals, mixture(proposals, weights))
         found = expand(
             view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels, moved
         )

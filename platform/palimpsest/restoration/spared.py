@@ -1,13 +1,9 @@
 """What a few spared pixels tell: a band that hardly any pixel shows is lost, and still not quite.
 
-Too few for statistics of their own, they show how far the judgement was off where they stand. That error is carried to
-the other pixels by likeness of spectrum: a Gaussian process over the scene's principal components with a constant,
-whose mean is a ridge regression. Even one pixel takes off what all share. Where the judgement is far off, its own
-differences between pixels are worth little as well: then what the spared pixels show is carried on instead of the
-error, as far as the error exceeds those differences, and, where each can be told by the others, as far as that does
-better.
-
-Source: Rasmussen and Williams 2006, sections 2.2 and 2.7 (explicit basis functions, here with a prior of one).
+Too few for statistics of their own, they show how far the judgement was off where they stand, which sources were
+nearer, and what the band looks like at all. There are several ways of carrying that to the other pixels
+(:mod:`~palimpsest.restoration.spared_tellers`); they are mixed by how well each foretells the pixels from each other
+and by habits that were fitted on made scenes (:mod:`~palimpsest.restoration.spared_habits`).
 """
 
 from __future__ import annotations
@@ -18,24 +14,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.correlation_decoder import mixture
-from palimpsest.restoration.kernel_blend import convex_mean
 from palimpsest.restoration.sources import propose
+from palimpsest.restoration.spared_habits import believed
+from palimpsest.restoration.spared_tellers import strain, tellers
 from palimpsest.restoration.view import ACCEPTED, view_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
+    from palimpsest.restoration.sources import Proposals
     from palimpsest.restoration.study import Study
     from palimpsest.restoration.view import View
 
 MOST_PIXELS = 200
 COMPONENTS = 15
-DOUBTS = (0.3, 0.01)  # of what a pixel shows, over what all share
-_FREE = 1e4  # prior variance of a level that nobody foretold
-_CARRIED = 4.0  # odds of the judgement where its error is as large as what pixels differ by
-_AS_MANY = 2  # pixels that the first guess at the judgement's share counts for
-_FEWEST_JUDGED = 3  # pixels from which on each can be told by the others
+_MOSTLY = 0.5  # of a run's voxels: a source that speaks less there is not followed
+_FEWEST_JUDGED = 3  # pixels from which on what is left of the error is told by the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +44,7 @@ class Spared:
         constant: correction of all pixels, ``(band,)``; zero in bands that are not spared.
         slope: of each component, ``(component, band)``.
         kept: share of the judgement that stays, ``(band,)``; the rest is told by the spared pixels alone.
+        follows: how far each source is followed from the judgement, ``(source, band)``.
         left: share of the error that is left, by how the pixels tell each other, ``(band,)``; one where too few are.
     """
 
@@ -58,15 +54,16 @@ class Spared:
     constant: NDArray[np.float64]
     slope: NDArray[np.float64]
     kept: NDArray[np.float64]
+    follows: NDArray[np.float64]
     left: NDArray[np.float64]
 
-    def correction(self, view: View, judged: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What to add to the judged values of a view, both ``(pixel, band)``."""
-        return np.asarray(self.constant + self._places(view) @ self.slope - (1 - self.kept) * judged)
-
-    def _places(self, view: View) -> NDArray[np.float64]:
-        shown = view.usable[:, self.told]
-        return np.asarray(np.where(shown, view.values[:, self.told] - self.mean, 0.0) @ self.turned)
+    def correction(self, view: View, proposals: Proposals, judged: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What to add to the judged values of a view, both ``(pixel, band)``; ``proposals`` of the same pixels."""
+        moved = self.constant + places_of(view, self.told, self.mean, self.turned) @ self.slope
+        moved -= (1 - self.kept) * judged
+        for source in np.flatnonzero(self.follows.any(1)).tolist():
+            moved += self.follows[source] * _apart(proposals, judged, source)
+        return np.asarray(moved)
 
 
 def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64]) -> Spared | None:
@@ -86,76 +83,65 @@ def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArra
     pixels = np.flatnonzero(usable[rare].any(0))
     pixels = pixels[:: -(-pixels.size // MOST_PIXELS)]
     view = view_of(cube, reasons, seen.axis, pixels, seen.unit)
-    blind = view.hiding(np.tile(lost, (pixels.size, 1)))
-    judged = _judged(seen, blind, table)
+    said, judged = _judged(seen, view, table)
+    some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
+    scene = _judged(seen, some, table)[1]
     told = ~lost
     mean, turned = _components(seen.judged, told)
-    zeros, ones = np.zeros(lost.size), np.ones(lost.size)
-    bare = Spared(told, mean, turned, zeros, np.zeros((turned.shape[1], lost.size)), ones, ones)
-    places = bare._places(view)
+    places = places_of(view, told, mean, turned)
+    spread = places_of(seen.judged, told, mean, turned).std(0)
+    elsewhere = places_of(some, told, mean, turned), _filled(some, told, mean)
+    strained = strain((places, _filled(view, told, mean)), elsewhere, spread)
     shown = view.usable & rare
-    some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
-    differing = _judged(seen, some.hiding(np.tile(lost, (len(some.pixels), 1))), table).var(0)
-    constant, slope, kept, left = zeros.copy(), bare.slope.copy(), ones.copy(), ones.copy()
+    zeros, ones = np.zeros(lost.size), np.ones(lost.size)
+    slope, follows = np.zeros((turned.shape[1], lost.size)), np.zeros((len(said.values), lost.size))
+    out = Spared(told, mean, turned, zeros, slope, ones, follows, ones.copy())
     # Bands of one run that the same pixels show are told together: the judgement may be right in the next run.
     run = np.cumsum(np.diff(np.flatnonzero(rare), prepend=-1) > 1)
     _, first, kind = np.unique(np.vstack([run, shown[:, rare]]), axis=1, return_index=True, return_inverse=True)
     for number, band in enumerate(np.flatnonzero(rare)[first]):
         bands = np.flatnonzero(rare)[kind.reshape(-1) == number]
-        inside = shown[:, band]
-        true = view.values[np.ix_(inside, bands)].astype(np.float64)
-        error = true - judged[np.ix_(inside, bands)]
-        count = len(true)
-        usual, off = float(differing[bands].mean()), float(np.square(error).mean())
-        # Carried on alone, a pixel is wrong by twice what pixels differ by; of the error, about half is shared.
-        odds = (_CARRIED * usual / max(off, 1e-30)) ** 2
-        first_guess = np.array([odds, 1.0]) / (1 + odds)  # of the judgement, of the pixels alone
-        tellers = [_teller(places[inside], error, 1.0, doubt) for doubt in DOUBTS]
-        tellers += [_teller(places[inside], true, _FREE, doubt) for doubt in DOUBTS]
-        share = np.repeat(first_guess, len(DOUBTS)) / len(DOUBTS)
-        if count >= _FEWEST_JUDGED:
-            # Each is told by the others, and they are believed as far as that comes true.
-            rests = np.stack([teller.missed.reshape(-1) for teller in tellers])
-            proven = convex_mean(rests @ rests.T)
-            share = (count * proven + _AS_MANY * share) / (count + _AS_MANY)
-            missed = float(np.square(share @ rests).sum())
+        here = np.ix_(shown[:, band], bands)
+        true = view.values[here].astype(np.float64)
+        speaking = np.flatnonzero(said.speaks[:, :, bands].mean((1, 2)) > _MOSTLY)
+        apart = np.zeros((speaking.size, *true.shape))
+        for row, source in enumerate(speaking.tolist()):
+            apart[row] = _apart(said, judged, source)[here]
+        ways = tellers(true, judged[here], apart, scene[:, bands].mean(0), places[shown[:, band]], spread)
+        share = believed(ways.missed, float(scene[:, bands].var(0).mean()), strained)
+        out.constant[bands] = share @ ways.constant
+        out.slope[:, bands] = np.tensordot(share, ways.slope, 1)
+        out.kept[bands] = share @ ways.kept
+        out.follows[np.ix_(speaking, bands)] = (share @ ways.follows)[:, None]
+        if len(true) >= _FEWEST_JUDGED:
+            missed = float(np.square(np.tensordot(share, ways.missed, 1)).mean())
+            off = max(float(np.square(true - judged[here]).mean()), 1e-30)
             # As if two more pixels had told nothing: three that agree are no proof.
-            left[bands] = np.sqrt((missed / max(off * error.size, 1e-30) * count + 2) / (count + 2))
-        constant[bands] = sum(part * teller.constant for part, teller in zip(share, tellers, strict=True))
-        slope[:, bands] = sum(part * teller.slope for part, teller in zip(share, tellers, strict=True))
-        kept[bands] = share[: len(DOUBTS)].sum()
-    return Spared(told, mean, turned, constant, slope, kept, left)
+            out.left[bands] = np.sqrt((missed / off * len(true) + 2) / (len(true) + 2))
+    return out
 
 
-def _judged(seen: Study, blind: View, table: NDArray[np.float64]) -> NDArray[np.float64]:
-    return mixture(propose(seen.sources, blind), np.moveaxis(table[seen.groups.of(blind)], 2, 0))
+def places_of(
+    view: View, told: NDArray[np.bool_], mean: NDArray[np.float64], turned: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where the pixels of a view stand among the components, ``(pixel, component)``; see :class:`Spared`."""
+    return np.asarray((_filled(view, told, mean) - mean) @ turned)
 
 
-@dataclass(frozen=True, slots=True)
-class _Teller:
-    constant: NDArray[np.float64]  # (band,)
-    slope: NDArray[np.float64]  # (component, band)
-    missed: NDArray[np.float64]  # (pixel, band): what each shows less what the others foretell of it
+def _filled(view: View, told: NDArray[np.bool_], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(view.usable[:, told], view.values[:, told], mean)
 
 
-def _teller(places: NDArray[np.float64], shown: NDArray[np.float64], free: float, doubt: float) -> _Teller:
-    """What pixels tell.
+def _judged(seen: Study, view: View, table: NDArray[np.float64]) -> tuple[Proposals, NDArray[np.float64]]:
+    """What is said of a view's pixels if the lost bands are hidden in them too, and the judgement of it."""
+    blind = view.hiding(np.tile(seen.sources.everywhere, (len(view.pixels), 1)))
+    said = propose(seen.sources, blind)
+    return said, mixture(said, np.moveaxis(table[seen.groups.of(blind)], 2, 0))
 
-    Args:
-        places: of the pixels among the components, ``(pixel, component)``.
-        shown: what they show, ``(pixel, band)``.
-        free: prior variance of the constant.
-        doubt: of what one pixel shows.
-    """
-    inverse = np.linalg.inv(free + places @ places.T + doubt * np.eye(len(places)))
-    ahead = inverse @ shown
-    missed = ahead / np.diag(inverse)[:, None]
-    worth = 1.0
-    if free <= 1 and len(places) > 1:
-        foretold = shown - missed
-        worth = float(np.clip((foretold * shown).sum() / max(float(np.square(foretold).sum()), 1e-30), 0, 1))
-        missed = shown - worth * foretold
-    return _Teller(worth * free * ahead.sum(0), worth * (places.T @ ahead), missed)
+
+def _apart(said: Proposals, judged: NDArray[np.float64], source: int) -> NDArray[np.float64]:
+    """A source less the judgement, ``(pixel, band)``; zero where it is silent."""
+    return np.where(said.speaks[source], said.values[source] - judged, 0.0)
 
 
 def _components(view: View, told: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,0 +1,230 @@
+"""Several ways to tell a lost band from a few pixels that show it, and how far each is believed.
+
+What the pixels show is explained from a base and carried on from it by likeness of spectrum: the judgement, the
+judgement with half or none of its differences between pixels, the sources weighed anew by what the pixels show, and no
+base at all, which is a ridge regression of the band on the observed ones. What a base leaves over is a Gaussian process
+over the scene's principal components with a constant; how much of it all pixels share and how much of what one pixel
+shows is its own, nobody knows, and several answers are averaged by how well each pixel is foretold by the others.
+
+Source: Rasmussen and Williams 2006, sections 2.2, 2.7 and 5.4.2 (basis functions, leaving one out); Wolpert 1992,
+Neural Networks 5, 241-259 (stacking).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NAMES = (
+    "judged", "carried", "carried half", "carried level", "restacked", "restacked warily", "regressed evenly",
+    "regressed",
+)
+BASES = 5  # of these, the ones with a base that is carried on
+_KEPT = (1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 0.0)  # share of the judgement's differences between pixels
+_PULLS = (0.3, 2.0)  # towards the judgement, against what the pixels show, where sources are weighed anew
+_RATIOS = (0.1, 0.5, 2.0, 8.0)  # of the variance that goes with the spectrum to that which all pixels share
+_DOUBTS = (0.05, 0.3, 2.0)  # variance of what is a pixel's own, to both of these
+# What is believed of each ratio (rows) and doubt where there is but one pixel; fitted as spared_habits was.
+_ALONE = ((0.01, 0.01, 0.01), (0.40, 0.19, 0.01), (0.15, 0.17, 0.02), (0.01, 0.01, 0.01))
+_SHARP = 0.3  # how sharply better doubts and ratios are preferred
+_EVEN = 0.5  # power by which weak components are raised
+_LEAST_RAISED = 1e-3
+_RIDGE = 1e-2
+_FREE = 1e4  # prior variance of a level that nobody foretold
+_TINY = 1e-14
+_LEAST = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Tellers:
+    """Each way's answer in the bands of a run: ``constant + places @ slope + kept * judged + follows @ apart``.
+
+    Args:
+        constant: ``(way, band)``.
+        slope: ``(way, component, band)``.
+        kept: ``(way,)``.
+        follows: of each source, ``(way, source)``.
+        missed: what each pixel shows less what the way foretells of it by the others, ``(way, pixel, band)``.
+    """
+
+    constant: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    kept: NDArray[np.float64]
+    follows: NDArray[np.float64]
+    missed: NDArray[np.float64]
+
+
+def tellers(
+    shown: NDArray[np.float64], judged: NDArray[np.float64], apart: NDArray[np.float64], level: NDArray[np.float64],
+    places: NDArray[np.float64], spread: NDArray[np.float64],
+) -> Tellers:
+    """All ways of telling.
+
+    Args:
+        shown: values in the bands of a run, ``(pixel, band)``.
+        judged: the judgement there, ``(pixel, band)``.
+        apart: the sources less the judgement there, ``(source, pixel, band)``; zeros where one is silent.
+        level: mean judgement of the scene, ``(band,)``.
+        places: of the pixels among the scene's components, ``(pixel, component)``.
+        spread: standard deviation of each component in the scene, ``(component,)``.
+    """
+    count, bands = shown.shape
+    raised = _raised(spread)
+    even = places / raised
+    power = _power(spread, raised)
+    bank = _bank(even, power)
+    constant, slope = [np.zeros(bands)], [np.zeros((places.shape[1], bands))]
+    follows = np.zeros((len(NAMES), len(apart)))
+    error = shown - judged
+    missed = [error]
+    rests = [(kept, shown - level - kept * (judged - level)) for kept in _KEPT[1:4]]
+    found = [((1 - kept) * level, rest, rest) for kept, rest in rests]
+    for number, pull in enumerate(_PULLS):
+        followed, rest, alone = _restacked(error, apart, pull)
+        follows[4 + number] = followed
+        found.append((np.zeros(bands), rest, alone))
+    for base, rest, alone in found:
+        told = _carried(bank, rest, alone)
+        constant.append(base + told[0])
+        slope.append(told[1] / raised[:, None])
+        missed.append(told[2])
+    for where, doubt, back in ((even, _RIDGE * power, raised), (places, _RIDGE, np.ones_like(raised))):
+        told = _regressed(where, shown, doubt)
+        constant.append(told[0])
+        slope.append(told[1] / back[:, None])
+        missed.append(told[2] if count > 1 else shown - level)
+    return Tellers(np.stack(constant), np.stack(slope), np.asarray(_KEPT), follows, np.stack(missed))
+
+
+def strain(
+    pixels: tuple[NDArray[np.float64], NDArray[np.float64]], scene: tuple[NDArray[np.float64], NDArray[np.float64]],
+    spread: NDArray[np.float64],
+) -> tuple[float, float]:
+    """How much worse a regression does in the scene than where each pixel is told by the others, logarithms.
+
+    Seen in bands that all show. Negative where the pixels stand further apart than the scene does; zero for one pixel.
+
+    Args:
+        pixels: places among the components ``(pixel, component)`` and values in those bands ``(pixel, band)``.
+        scene: the same of other pixels.
+        spread: standard deviation of each component in the scene, ``(component,)``.
+
+    Returns:
+        Of the regression on raised components, and of the plain one.
+    """
+    if len(pixels[0]) < 2:
+        return 0.0, 0.0
+    raised = _raised(spread)
+    out = []
+    for scale, doubt in ((raised, _RIDGE * _power(spread, raised)), (np.ones_like(raised), _RIDGE)):
+        constant, slope, missed = _regressed(pixels[0] / scale, pixels[1], doubt)
+        off = np.square(constant + scene[0] / scale @ slope - scene[1]).mean()
+        out.append(float(np.log(off / max(float(np.square(missed).mean()), _TINY) + _LEAST)))
+    return out[0], out[1]
+
+
+def _raised(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What components are divided by for weak ones to count more, ``(component,)``."""
+    return np.maximum(spread / max(float(spread.max(initial=0.0)), _TINY), _LEAST_RAISED) ** _EVEN
+
+
+def _power(spread: NDArray[np.float64], raised: NDArray[np.float64]) -> float:
+    power = float(np.square(spread / raised).sum())
+    return power if power > _TINY else 1.0  # a scene without differences
+
+
+@dataclass(frozen=True, slots=True)
+class _Bank:
+    places: NDArray[np.float64]  # (pixel, component)
+    power: float  # mean square of all components together
+    shared: NDArray[np.float64]  # (kernel,): variance of the constant
+    inverse: NDArray[np.float64]  # (kernel, pixel, pixel)
+    alone: NDArray[np.float64]  # (kernel,): what is believed of each where nothing can be left out
+
+
+def _bank(places: NDArray[np.float64], power: float) -> _Bank:
+    alike = places @ places.T / power
+    ratio, doubt = (part.reshape(-1) for part in np.meshgrid(_RATIOS, _DOUBTS, indexing="ij"))
+    shared = 1 / (1 + ratio)
+    covariance = shared[:, None, None] + (1 - shared)[:, None, None] * alike
+    inverse = np.asarray(np.linalg.inv(covariance + doubt[:, None, None] * np.eye(len(places))), np.float64)
+    return _Bank(places, power, shared, inverse, np.reshape(_ALONE, -1))
+
+
+def _carried(
+    bank: _Bank, rest: NDArray[np.float64], alone: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Constant, slope and what is missed where each pixel is left out.
+
+    Args:
+        bank: the kernels.
+        rest: what the base leaves over, ``(pixel, band)``.
+        alone: the same of a base that did not see the pixel, ``(pixel, band)``.
+    """
+    own = np.diagonal(bank.inverse, axis1=1, axis2=2)[..., None]
+    if len(rest) == 1:
+        believed, missed = bank.alone, rest
+    else:
+        each = bank.inverse @ alone / own
+        score = -0.5 * _SHARP * len(rest) * np.log(np.square(each).mean((1, 2)) + _TINY)
+        believed = np.exp(score - score.max())
+        believed /= believed.sum()
+        missed = np.tensordot(believed, each, 1)
+    ahead = bank.inverse @ rest
+    constant = np.tensordot(believed * bank.shared, ahead.sum(1), 1)
+    slope = bank.places.T @ np.tensordot(believed * (1 - bank.shared), ahead, 1) / bank.power
+    return constant, slope, missed
+
+
+def _restacked(
+    error: NDArray[np.float64], apart: NDArray[np.float64], pull: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """How far each source is followed from the judgement, what is left, and what is where the pixel is not asked.
+
+    Args:
+        error: what the pixels show less the judgement, ``(pixel, band)``.
+        apart: the sources less the judgement, ``(source, pixel, band)``.
+        pull: towards the judgement.
+    """
+    count = len(error)
+    each = np.einsum("ipb,jpb->pij", apart, apart)
+    onto = np.einsum("ipb,pb->pi", apart, error)
+    whole, aim = each.sum(0), onto.sum(0)
+    followed = _followed(whole, aim, pull / count)
+    rest = error - np.tensordot(followed, apart, 1)
+    if count == 1:
+        return followed, rest, rest
+    alone = np.stack([
+        error[k] - _followed(whole - each[k], aim - onto[k], pull / (count - 1)) @ apart[:, k] for k in range(count)
+    ])
+    return followed, rest, alone
+
+
+def _followed(joint: NDArray[np.float64], aim: NDArray[np.float64], pull: float) -> NDArray[np.float64]:
+    """Shares, none negative, of sum one at most, of least squares that are drawn to zero, ``(source,)``."""
+    from scipy.optimize import nnls
+
+    own = np.diagonal(joint)
+    if not own.any():
+        return np.zeros(len(own))
+    system = joint + np.diag(pull * own + 1e-9 * own.max())
+    root = np.linalg.cholesky(system)
+    shares, _ = nnls(root.T, np.linalg.solve(root, aim))
+    return np.asarray(shares / max(1.0, float(shares.sum())))
+
+
+def _regressed(
+    places: NDArray[np.float64], shown: NDArray[np.float64], doubt: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Constant, slope and what is missed where each pixel is left out, of a ridge regression with a free level."""
+    middle, mean = places.mean(0), shown.mean(0)
+    off = places - middle
+    slope = off.T @ np.linalg.solve(off @ off.T + doubt * np.eye(len(off)), shown - mean)
+    level = _FREE * max(float(np.square(places).sum(1).mean()), 1.0)
+    inverse = np.linalg.inv(level + places @ places.T + doubt * np.eye(len(places)))
+    return mean - middle @ slope, slope, inverse @ shown / np.diag(inverse)[:, None]
