@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from palimpsest_pipelines.restoration_examples import Example
 
 CHARGE = 2.0  # for a case that comes out worse than a line or a cubic
-RULES = 1.0  # for a case that breaks rules by e - 1 times what is felt
+RULES = 0.3  # for a case that breaks rules by e - 1 times what is felt
 BROKEN = 0.001  # reflectance: what rules are broken by, beyond the truth, that is felt
 _ALLOWED = 0.07  # natural logarithm of a mean squared error: 0.3 dB
 _FLOOR = 1e-6  # a mean squared error below it (60 dB) is no better than this one

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
 EPOCHS = 12
 MEMBERS = 3
-MADE = 400
+MADE = 240
 REAL_EACH = 60
 SINGLES, STRUCK_CASES = 24, ("e", "mixed")  # further made examples, that calibrate the intervals of single voxels
 LEARNING_RATE = 2e-3

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from palimpsest.restoration.study import Study
     from palimpsest.restoration.together import Hearing
 
-RESERVE = 0.5  # squared step over squared expected error at which half of a step is taken
 AS_TRIED = 2.5  # an error is not expected to be more than that much larger than those believed showed in trials
 _MOST_ODDS = 999.0
 _LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
@@ -138,7 +137,7 @@ def _followed(
             share[here] = 0.0
             continue
         moved = step[bands].sum()
-        taken = float(moved / max(moved + RESERVE * squared[bands].sum(), _TINY))
+        taken = float(moved / max(moved + squared[bands].sum(), _TINY))
         share[here] = taken
         stored = seen.axis.order[bands]
         by_gap[f"{stored.min()}-{stored.max()}"] = round(taken, 4)
