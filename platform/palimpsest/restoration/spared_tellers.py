@@ -28,11 +28,12 @@ BASES = 5  # of these, the ones with a base that is carried on
 _KEPT = (1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 0.0)  # share of the judgement's differences between pixels
 _PULLS = (0.3, 2.0)  # towards the judgement, against what the pixels show, where sources are weighed anew
 _RATIOS = (0.1, 0.5, 2.0, 8.0)  # of the variance that goes with the spectrum to that which all pixels share
-_DOUBTS = (0.05, 0.3, 2.0)  # variance of what is a pixel's own, to both of these
+_DOUBTS = (0.015, 0.2, 2.0)  # variance of what is a pixel's own, to both of these
+_RAISED = ((0.0, 0.3), (0.5, 0.7))  # powers by which weak components are raised, and how far each is believed
 # What is believed of each ratio (rows) and doubt where there is but one pixel; fitted as spared_habits was.
-_ALONE = ((0.01, 0.01, 0.01), (0.40, 0.19, 0.01), (0.15, 0.17, 0.02), (0.01, 0.01, 0.01))
+_USUAL = ((0.01, 0.01, 0.01), (0.40, 0.19, 0.01), (0.15, 0.17, 0.02), (0.01, 0.01, 0.01))
 _SHARP = 0.3  # how sharply better doubts and ratios are preferred
-_EVEN = 0.5  # power by which weak components are raised
+_EVEN = 0.5  # the same of the regression 'regressed evenly'
 _LEAST_RAISED = 1e-3
 _RIDGE = 1e-2
 _FREE = 1e4  # prior variance of a level that nobody foretold
@@ -74,10 +75,8 @@ def tellers(
         spread: standard deviation of each component in the scene, ``(component,)``.
     """
     count, bands = shown.shape
-    raised = _raised(spread)
-    even = places / raised
-    power = _power(spread, raised)
-    bank = _bank(even, power)
+    raised = _raised(spread, _EVEN)
+    bank = _bank(places, spread)
     constant, slope = [np.zeros(bands)], [np.zeros((places.shape[1], bands))]
     follows = np.zeros((len(NAMES), len(apart)))
     error = shown - judged
@@ -91,12 +90,13 @@ def tellers(
     for base, rest, alone in found:
         told = _carried(bank, rest, alone)
         constant.append(base + told[0])
-        slope.append(told[1] / raised[:, None])
+        slope.append(told[1])
         missed.append(told[2])
-    for where, doubt, back in ((even, _RIDGE * power, raised), (places, _RIDGE, np.ones_like(raised))):
-        told = _regressed(where, shown, doubt)
+    evenly = _RIDGE * _power(spread, raised)
+    for scale, doubt in ((raised, evenly), (np.ones_like(raised), _RIDGE)):
+        told = _regressed(places / scale, shown, doubt)
         constant.append(told[0])
-        slope.append(told[1] / back[:, None])
+        slope.append(told[1] / scale[:, None])
         missed.append(told[2] if count > 1 else shown - level)
     return Tellers(np.stack(constant), np.stack(slope), np.asarray(_KEPT), follows, np.stack(missed))
 
@@ -119,7 +119,7 @@ def strain(
     """
     if len(pixels[0]) < 2:
         return 0.0, 0.0
-    raised = _raised(spread)
+    raised = _raised(spread, _EVEN)
     out = []
     for scale, doubt in ((raised, _RIDGE * _power(spread, raised)), (np.ones_like(raised), _RIDGE)):
         constant, slope, missed = _regressed(pixels[0] / scale, pixels[1], doubt)
@@ -128,9 +128,9 @@ def strain(
     return out[0], out[1]
 
 
-def _raised(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+def _raised(spread: NDArray[np.float64], power: float) -> NDArray[np.float64]:
     """What components are divided by for weak ones to count more, ``(component,)``."""
-    return np.maximum(spread / max(float(spread.max(initial=0.0)), _TINY), _LEAST_RAISED) ** _EVEN
+    return np.maximum(spread / max(float(spread.max(initial=0.0)), _TINY), _LEAST_RAISED) ** power
 
 
 def _power(spread: NDArray[np.float64], raised: NDArray[np.float64]) -> float:
@@ -141,19 +141,22 @@ def _power(spread: NDArray[np.float64], raised: NDArray[np.float64]) -> float:
 @dataclass(frozen=True, slots=True)
 class _Bank:
     places: NDArray[np.float64]  # (pixel, component)
-    power: float  # mean square of all components together
     shared: NDArray[np.float64]  # (kernel,): variance of the constant
+    drawn: NDArray[np.float64]  # (kernel, component): variance of the slopes
     inverse: NDArray[np.float64]  # (kernel, pixel, pixel)
-    alone: NDArray[np.float64]  # (kernel,): what is believed of each where nothing can be left out
+    usual: NDArray[np.float64]  # (kernel,): what is believed of each before any pixel is left out
 
 
-def _bank(places: NDArray[np.float64], power: float) -> _Bank:
-    alike = places @ places.T / power
+def _bank(places: NDArray[np.float64], spread: NDArray[np.float64]) -> _Bank:
     ratio, doubt = (part.reshape(-1) for part in np.meshgrid(_RATIOS, _DOUBTS, indexing="ij"))
-    shared = 1 / (1 + ratio)
-    covariance = shared[:, None, None] + (1 - shared)[:, None, None] * alike
-    inverse = np.asarray(np.linalg.inv(covariance + doubt[:, None, None] * np.eye(len(places))), np.float64)
-    return _Bank(places, power, shared, inverse, np.reshape(_ALONE, -1))
+    shared = np.tile(1 / (1 + ratio), len(_RAISED))
+    several = [_raised(spread, power) for power, _ in _RAISED]
+    drawn = np.stack([1 / np.square(raised) / _power(spread, raised) for raised in several]).repeat(ratio.size, 0)
+    drawn *= (1 - shared)[:, None]
+    own = np.tile(doubt, len(_RAISED))[:, None, None] * np.eye(len(places))
+    covariance = shared[:, None, None] + np.einsum("pc,kc,qc->kpq", places, drawn, places)
+    usual = np.concatenate([share * np.reshape(_USUAL, -1) for _, share in _RAISED])
+    return _Bank(places, shared, drawn, np.asarray(np.linalg.inv(covariance + own), np.float64), usual)
 
 
 def _carried(
@@ -168,16 +171,16 @@ def _carried(
     """
     own = np.diagonal(bank.inverse, axis1=1, axis2=2)[..., None]
     if len(rest) == 1:
-        believed, missed = bank.alone, rest
+        believed, missed = bank.usual, rest
     else:
         each = bank.inverse @ alone / own
-        score = -0.5 * _SHARP * len(rest) * np.log(np.square(each).mean((1, 2)) + _TINY)
+        score = 0.5 * (np.log(bank.usual) - _SHARP * len(rest) * np.log(np.square(each).mean((1, 2)) + _TINY))
         believed = np.exp(score - score.max())
         believed /= believed.sum()
         missed = np.tensordot(believed, each, 1)
     ahead = bank.inverse @ rest
     constant = np.tensordot(believed * bank.shared, ahead.sum(1), 1)
-    slope = bank.places.T @ np.tensordot(believed * (1 - bank.shared), ahead, 1) / bank.power
+    slope = np.einsum("k,kc,pc,kpb->cb", believed, bank.drawn, bank.places, ahead, optimize=True)
     return constant, slope, missed
 
 
