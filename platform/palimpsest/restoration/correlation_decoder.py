@@ -63,7 +63,7 @@ class Expansion:
 def expand(
     view: View, wanted: NDArray[np.bool_], proposals: Proposals, sources: Sources, weights: NDArray[np.float64],
     constrainer: Constrainer, before: NDArray[np.generic], grid: Grid, ledger: Ledger, voxels: NDArray[np.int64],
-    moved: NDArray[np.float64] | None = None,
+    moved: NDArray[np.float64] | None = None, unshrunk: NDArray[np.float64] | None = None,
 ) -> Expansion:
     """Decide the damaged voxels of a view and write who added what into the ledger.
 
@@ -79,12 +79,14 @@ def expand(
         ledger: receives the contributions.
         voxels: flat index of each damaged voxel in the stored cube, in the same order.
         moved: what spared pixels add to the mixture, scaled, ``(pixel, band)``, or None.
+        unshrunk: weights whose disagreement counts, if others than ``weights``.
     """
     pixel, band = np.nonzero(wanted)
     trust = _heard(weights[:, pixel, band], proposals.speaks[:, pixel, band])  # (source, voxel)
     values = proposals.values[:, pixel, band].astype(np.float64)
     mixed = (trust * values).sum(0)
-    apart = np.sqrt((trust * np.square(values - mixed)).sum(0))
+    told = trust if unshrunk is None else _heard(unshrunk[:, pixel, band], proposals.speaks[:, pixel, band])
+    apart = np.sqrt((told * np.square(values - (told * values).sum(0))).sum(0))
     spectra = view.values.astype(np.float64)
     spectra[pixel, band] = mixed if moved is None else mixed + moved[pixel, band]
     rules = constrainer.project(spectra, wanted, wanted | view.usable, sources.flat, proposals.shares[0])

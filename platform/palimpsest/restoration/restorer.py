@@ -134,10 +134,11 @@ def _assemble(
         wanted = broken.reshape(seen.axis.count, -1)[:, view.pixels][seen.axis.order].T
         pixel, band = np.nonzero(wanted)
         voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
-        weights = np.moveaxis(verdict.weights[member], 2, 0)
+        weights, unshrunk = (np.moveaxis(table[member], 2, 0) for table in (verdict.weights, verdict.unshrunk))
         moved = None if spared is None else spared.correction(view, proposals, mixture(proposals, weights))
         found = expand(
-            view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels, moved
+            view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels, moved,
+            unshrunk,
         )
         flat[voxels] = found.stored
         classes[voxels] = found.kind

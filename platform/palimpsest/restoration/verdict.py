@@ -43,12 +43,15 @@ class Verdict:
 
     Args:
         weights: of the sources, ``(group, band, source)``; zero in bands without damage.
+        unshrunk: the same before a step of knowledge was shrunk: those believed, whose disagreement widens intervals.
+            What a shrunk step leaves out is no disagreement: it makes the error smaller.
         expected: what intervals are made of.
         followed: for each shared gap about which the library speaks, by its first and last band as stored
             (``'12-26'``): the share of the step to knowledge's answer that is taken.
     """
 
     weights: NDArray[np.float64]
+    unshrunk: NDArray[np.float64]
     expected: Expectation
     followed: dict[str, float] = field(default_factory=dict)
 
@@ -74,17 +77,20 @@ def judge(
         raise UsageError("nothing to judge", got="a scene without damage")
     cells = context.cells
     weights, log_error = _asked(network, context, edges, left_out)
+    unshrunk = weights
     followed: dict[str, float] = {}
     if seen.unaided is not None:
         plain, plain_error = _asked(network, seen.unaided, edges, left_out)
         tried = (weights * context.error).sum(-1) + np.log10(AS_TRIED)
         share, followed = _followed(seen, cells, weights, plain, 10.0 ** (np.minimum(log_error, tried) - 2.0))
+        is_silent = share == 0
+        unshrunk = np.where(is_silent[:, None], plain, weights)
         weights = share[:, None] * weights + (1 - share)[:, None] * plain
-        log_error = share * log_error + (1 - share) * plain_error
+        log_error = np.where(is_silent, plain_error, log_error)
     if others is not None:
         heard, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others, cells.band, is_nested=~cells.everywhere)
-        weights *= 1 - heard[:, None]
-        weights[:, GROUP] = heard
+        weights, unshrunk = (table * (1 - heard[:, None]) for table in (weights, unshrunk))
+        weights[:, GROUP] = unshrunk[:, GROUP] = heard
         log_error = 0.5 * np.log10(squared) + 2.0
     name = "conformal_plain" if "confidence" in left_out else "conformal"
     factors = getattr(network, name).numpy().astype(np.float64)
@@ -93,7 +99,7 @@ def judge(
     kind[cells.group, cells.band] = defect_kind(cells, seen.axis)
     error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
     factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
-    return Verdict(table, Expectation(error, factor, kind), followed)
+    return Verdict(table, _table(seen, cells, unshrunk), Expectation(error, factor, kind), followed)
 
 
 def _asked(
