@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from palimpsest.restoration.confidence import BAND_GROUPS, KINDS, Expectation, expected_scale
+from palimpsest.restoration.confidence import (
+    BAND_GROUPS,
+    KINDS,
+    OWN_TRIALS,
+    Expectation,
+    expected_scale,
+    with_own_trials,
+)
 from palimpsest.restoration.integrator import Integrator, Judgement
 from palimpsest_pipelines.restoration_intervals import FEWEST_EXAMPLES, NAMELESS, Witness, calibrate, coverage, judged
 
@@ -15,7 +22,7 @@ class Oracle(Integrator):
     """A judge that believes the first of two sources and expects an error of a hundredth."""
 
     def forward(self, context, *, edges=True, left_out=()):
-        cells = context
+        cells = len(context.error)
         return Judgement(torch.tensor([[1.0, 0.0]]).repeat(cells, 1), torch.zeros(cells))
 
 
@@ -23,7 +30,10 @@ def example(size, kind=1, voxels=50, seed=0, group=2):
     errors = np.zeros((3, 2, voxels), np.float32)
     errors[:, 0] = size * np.abs(np.random.default_rng(seed).standard_normal((3, voxels)))
     return SimpleNamespace(
-        context=3, errors=errors, valid=np.ones((3, voxels), bool), kind=np.full(3, kind),
+        context=SimpleNamespace(
+            error=np.zeros((3, 2), np.float32), cells=SimpleNamespace(everywhere=np.full(3, kind != 2))
+        ),
+        errors=errors, valid=np.ones((3, voxels), bool), kind=np.full(3, kind),
         band_group=np.full(3, group),
     )
 
@@ -75,3 +85,8 @@ def test_judging_an_example_measures_the_mixture():
     assert seen.error.shape == seen.scale.shape == (150,)
     assert not seen.nameless
     assert Oracle().conformal.shape == (BAND_GROUPS, KINDS)
+
+
+def test_trials_in_the_band_itself_are_heard_beside_the_network():
+    expected = with_own_trials(np.array([1.0, 1.0]), np.array([-1.0, -1.0]), np.array([True, False]))
+    assert expected.tolist() == [1.0, pytest.approx(1.0 - 2 * OWN_TRIALS)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS, expected_scale
+from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS, expected_scale, with_own_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,10 +68,13 @@ def judged(network: Integrator, example: Example, left_out: tuple[str, ...] = ()
 
     with torch.no_grad():
         judgement = network(example.context, left_out=left_out)
-    weights = judgement.weights.numpy().astype(np.float64)[:, :, None]
+    trust = judgement.weights.numpy().astype(np.float64)
+    tried, weights = (trust * example.context.error).sum(1), trust[:, :, None]
     mixed = (example.errors * weights).sum(1)
     apart = np.sqrt((np.square(example.errors - mixed[:, None]) * weights).sum(1))
-    error = 10.0 ** (judgement.log_error.numpy().astype(np.float64) - 2.0)
+    everywhere = example.context.cells.everywhere
+    log_error = with_own_trials(judgement.log_error.numpy().astype(np.float64), tried, everywhere)
+    error = 10.0 ** (log_error - 2.0)
     seen = example.valid
     kind = np.broadcast_to(example.kind[:, None], seen.shape)[seen]
     scale = expected_scale(np.broadcast_to(error[:, None], seen.shape)[seen], apart[seen], kind)

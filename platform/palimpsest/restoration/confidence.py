@@ -30,6 +30,7 @@ BAND_GROUPS = len(BAND_GROUP_EDGES_NM) + 2  # the last is 'no wavelengths'
 KINDS = 4  # a shared gap up to fifty nanometres, a wider one, voxels that other pixels have, an end of the range
 SHORT_NM = 50.0
 UNINFORMED_LOG_ERROR = -1.5
+OWN_TRIALS = 0.25  # of the word of trials that were made in the damaged band itself, beside the network's
 DISAGREEMENT = (2.0, 2.0, 0.0, 2.0)  # how much of it is added to the expected error, by kind of defect
 
 
@@ -83,6 +84,22 @@ def expected_scale(
 ) -> NDArray[np.float64]:
     """What conformal factors multiply: the expected error, with the sources' disagreement where a gap is shared."""
     return np.asarray(np.hypot(error, np.asarray(DISAGREEMENT)[kind] * apart))
+
+
+def with_own_trials(
+    log_error: NDArray[np.float64], tried: NDArray[np.float64], everywhere: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Common logarithms of the expected errors, each ``(cell,)``.
+
+    Voxels that other pixels have are tried in their own band on the scene itself, so trials tell a quiet scene from a
+    loud one better than the network, which tells better where trials deceive.
+
+    Args:
+        log_error: what the network expects.
+        tried: what those believed showed in trials.
+        everywhere: whether no pixel shows the band.
+    """
+    return np.where(everywhere, log_error, (1 - OWN_TRIALS) * log_error + OWN_TRIALS * tried)
 
 
 def band_group(axis: Axis) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import UsageError
-from palimpsest.restoration.confidence import Expectation, band_group, defect_kind
+from palimpsest.restoration.confidence import Expectation, band_group, defect_kind, with_own_trials
 from palimpsest.restoration.correlation_decoder import mixture
 from palimpsest.restoration.sources import GROUP, KNOWLEDGE, SOURCES
 
@@ -77,12 +77,14 @@ def judge(
         raise UsageError("nothing to judge", got="a scene without damage")
     cells = context.cells
     weights, log_error = _asked(network, context, edges, left_out)
+    tried = (weights * context.error).sum(-1)
+    log_error = with_own_trials(log_error, tried, cells.everywhere)
     unshrunk = weights
     followed: dict[str, float] = {}
     if seen.unaided is not None:
         plain, plain_error = _asked(network, seen.unaided, edges, left_out)
-        tried = (weights * context.error).sum(-1) + np.log10(AS_TRIED)
-        share, followed = _followed(seen, cells, weights, plain, 10.0 ** (np.minimum(log_error, tried) - 2.0))
+        error = 10.0 ** (np.minimum(log_error, tried + np.log10(AS_TRIED)) - 2.0)
+        share, followed = _followed(seen, cells, weights, plain, error)
         is_silent = share == 0
         unshrunk = np.where(is_silent[:, None], plain, weights)
         weights = share[:, None] * weights + (1 - share)[:, None] * plain
