@@ -67,13 +67,15 @@ def with_features(result: Restoration, knowledge: KnowledgeBase | None) -> Resto
             continue
         back, pixels = given_back(taken[ascending], data[ascending], shapes, rule.parameters.get("significance", 5.0))
         told[rule.iri] = pixels
+        moved = np.flatnonzero(back)
+        more = back.reshape(-1)[moved]
+        del back  # as large as the scene, and the next rule makes its own
         if not pixels:
             continue
         plane = cube.shape.rows * cube.shape.cols
-        moved = np.flatnonzero(back)
         voxels = axis.order[moved // plane].astype(np.int64) * plane + moved % plane
         flat = data.reshape(-1)
-        fresh, _ = grid.stored(flat[voxels].astype(np.float64) + back.reshape(-1)[moved])
+        fresh, _ = grid.stored(flat[voxels].astype(np.float64) + more)
         is_other = fresh != flat[voxels]
         voxels, fresh = voxels[is_other], fresh[is_other]
         quanta = on_grid(fresh, result.quantum) - on_grid(flat[voxels], result.quantum)

@@ -203,7 +203,7 @@ def _joined(
         data = np.where(measured, after, result.restored.data)
         result = _told_by_denoiser(replace(result, restored=replace(result.restored, data=data)), quiet)
     is_touched = ((after != before) & measured).reshape(-1)
-    touched = np.flatnonzero(is_touched)
+    touched = _places(is_touched)
     if not touched.size:
         return replace(result, decoded=found.cube)
     decisions = list(result.decisions)
@@ -223,17 +223,18 @@ def _joined(
     if quiet is None:
         half = np.repeat((NINETY * found.error).astype(np.float32), plane)
     else:
-        half = quiet.spread.reshape(-1) * np.float32(NINETY * SPREAD_FACTOR)
+        half = quiet.spread.reshape(-1)
+        half *= np.float32(NINETY * SPREAD_FACTOR)  # in place: the spread itself is not asked for again
         # What was judged from denoised spectra is no surer than they are.
         is_told = quiet.known[result.changed // plane]
         judged = np.where(is_told, judged, np.hypot(judged, half[result.changed]))
         report |= {"denoised_voxels": count, "factors": quiet.factors}
     half[result.changed] = judged
     is_touched[result.changed] = True
-    changed = np.flatnonzero(is_touched)
+    half = half[is_touched]
     return replace(
-        result, decoded=found.cube, decisions=tuple(decisions), contributions=tuple(parts), changed=changed,
-        half_width=half[changed], classes=classes, report=report,
+        result, decoded=found.cube, decisions=tuple(decisions), contributions=tuple(parts),
+        changed=_places(is_touched), half_width=half, classes=classes, report=report,
     )
 
 
@@ -267,16 +268,29 @@ def _told_by_denoiser(result: Restoration, quiet: _Quiet) -> Restoration:
 def _moved(
     decision: int, voxels: NDArray[np.int64], start: NDArray[np.generic], end: NDArray[np.generic], quantum: float
 ) -> Contribution:
-    index = np.int32 if start.size < 2**31 else np.int64
     before, after = start.reshape(-1), end.reshape(-1)
-    places, amounts = [np.zeros(0, index)], [np.zeros(0, np.int32)]
+    # Room for all of them at once: what no number is written to takes no memory.
+    place = np.empty(voxels.size, np.int32 if start.size < 2**31 else np.int64)
+    amount, filled = np.empty(voxels.size, np.int32), 0
     for first in range(0, voxels.size, _PIECE):
         some = voxels[first : first + _PIECE]
         quanta = on_grid(after[some], quantum) - on_grid(before[some], quantum)
         given = np.flatnonzero(quanta)
-        amount = quanta[given]
-        places.append(some[given].astype(index))
-        amounts.append(amount.astype(np.int32) if np.abs(amount).max(initial=0) < 2**31 else amount)
-    place = np.concatenate(places)
+        if np.abs(quanta).max(initial=0) >= 2**31 and amount.dtype == np.int32:
+            amount = amount.astype(np.int64)
+        here = slice(filled, filled + given.size)
+        place[here], amount[here] = some[given], quanta[given]
+        filled += given.size
+    place, amount = place[:filled], amount[:filled]
     trust = np.broadcast_to(np.uint8(FULL_TRUST), place.shape)  # one byte, however many voxels
-    return Contribution(decision, place, np.concatenate(amounts), trust)
+    return Contribution(decision, place, amount, trust)  # type: ignore[arg-type]  # as narrow as they may be
+
+
+def _places(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Flat indices of True, ascending, as narrow as the mask's size allows."""
+    places, filled = np.empty(np.count_nonzero(mask), np.int32 if mask.size < 2**31 else np.int64), 0
+    for first in range(0, mask.size, _PIECE):
+        some = np.flatnonzero(mask[first : first + _PIECE])
+        places[filled : filled + some.size] = some + first
+        filled += some.size
+    return places  # type: ignore[return-value]  # as narrow as they may be

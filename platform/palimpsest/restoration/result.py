@@ -117,7 +117,8 @@ class Restoration:
         quantum: stored units of one quantum, a power of two.
         decisions: the distinct reasons.
         contributions: who added what.
-        changed: flat indices of the voxels named by any contribution, ascending, ``(n,)`` int64.
+        changed: flat indices of the voxels named by any contribution, ascending, ``(n,)``, int64 or
+            narrower.
         half_width: half of the 90 % interval at each changed voxel, stored units, ``(n,)`` float32.
         classes: a :class:`ProvenanceClass` per voxel, ``(band, row, col)`` uint8.
         reasons: why voxels were to be changed, a :class:`~palimpsest.cubes.Reason` each, ``(band, row, col)`` uint8.
