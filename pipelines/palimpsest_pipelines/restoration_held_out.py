@@ -204,7 +204,7 @@ def measured(note: Callable[[str], None], saw: Path | None = None) -> dict[str, 
         for case, name, gain, done, pixels in _restored(subject, packaged, variants):
             rows[subject.word, case, name] = gain
             note(f"{subject.word:<26} {case:<24} {name:<26} {gain.whole:+7.2f} dB, where it lies {gain.own:+7.2f} dB")
-            if name == "added" and all(why.material is None for why in done.decisions):
+            if name == "added" and not any(why.material for why in done.decisions):
                 note(f"{subject.word:<26} {case:<24} no material speaks here, so that none is named")
             elif name == "added":
                 named.append(_named(done, iri, pixels))
