@@ -154,7 +154,7 @@ def made_examples(
             opaque="zero" if rng.random() < ZEROED else "noise", knowledge=knowledge,
         )
         light = LIGHTS[int(rng.choice(3, p=[0.4, 0.25, 0.35]))]
-        recorded, truth = _recorded(rng, scene, light, knowledge)
+        recorded, truth = stored_of(rng, scene, light, knowledge)
         if rng.random() < DECODED:
             recorded, truth = _decoded(recorded, RATES[int(rng.integers(len(RATES)))]), truth[:, :CODED, :CODED]
         case = cases[number % len(cases)]
@@ -214,7 +214,7 @@ def _twisted(spectrum: NDArray[np.float32] | None, rng: np.random.Generator) -> 
     return spectrum if spectrum is None or rng.random() < 0.5 else np.ascontiguousarray(spectrum[::-1])
 
 
-def _recorded(
+def stored_of(
     rng: np.random.Generator, scene: MadeScene, light: str, knowledge: KnowledgeBase
 ) -> tuple[Cube, NDArray[np.float64]]:
     """A made scene as a sensor may have stored it, and the same without noise, ``(band, row, col)``."""

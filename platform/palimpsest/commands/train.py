@@ -1,4 +1,4 @@
-"""``palimpsest train codec|restoration|identification``: what ships as learnt, from data to weights and scorecard."""
+"""``palimpsest train codec|restoration|identification|spared``: what is learnt, from data to weights and scorecard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("what", choices=("codec", "restoration", "identification"), help="what is learnt")
+    parser.add_argument("what", choices=("codec", "restoration", "identification", "spared"), help="what is learnt")
     parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for weights and scorecard")
     parser.add_argument("--seed", type=int, default=1, help="the same seed learns the same weights")
     parser.add_argument("--scenes", type=Path, help="folder of the ENVI scenes that may teach; made scenes always do")
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="codec: gradient steps of the joint stage; the others in proportion")
     parser.add_argument("--levels-of", default="", metavar="MODEL",
                         help="codec: take the trained levels of this installed model; only the entropy coder learns")
+    parser.add_argument("--scenes-count", type=int, metavar="N", help="spared: made scenes to learn from; default 42")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     add_json(parser)
@@ -29,7 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the scorecard's summary."""
-    return {"codec": _codec, "restoration": _restoration, "identification": _identification}[options.what](options)
+    verbs = {
+        "codec": _codec, "restoration": _restoration, "identification": _identification, "spared": _spared,
+    }
+    return verbs[options.what](options)
 
 
 def _identification(options: argparse.Namespace) -> int:
@@ -79,6 +83,15 @@ def _restoration(options: argparse.Namespace) -> int:
     import torch
 
     from palimpsest_pipelines.train_restoration import main
+
+    torch.set_num_threads(options.threads)
+    return main(options)
+
+
+def _spared(options: argparse.Namespace) -> int:
+    import torch
+
+    from palimpsest_pipelines.spared_training import main
 
     torch.set_num_threads(options.threads)
     return main(options)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 200
 COMPONENTS = 15
-_MOSTLY = 0.5  # of a run's voxels: a source that speaks less there is not followed
+MOSTLY = 0.5  # of a run's voxels: a source that speaks less there is not followed
 _FEWEST_JUDGED = 3  # pixels from which on what is left of the error is told by the others
 
 
@@ -62,7 +62,7 @@ class Spared:
         moved = self.constant + places_of(view, self.told, self.mean, self.turned) @ self.slope
         moved -= (1 - self.kept) * judged
         for source in np.flatnonzero(self.follows.any(1)).tolist():
-            moved += self.follows[source] * _apart(proposals, judged, source)
+            moved += self.follows[source] * apart_from(proposals, judged, source)
         return np.asarray(moved)
 
 
@@ -83,15 +83,15 @@ def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArra
     pixels = np.flatnonzero(usable[rare].any(0))
     pixels = pixels[:: -(-pixels.size // MOST_PIXELS)]
     view = view_of(cube, reasons, seen.axis, pixels, seen.unit)
-    said, judged = _judged(seen, view, table)
+    said, judged = judged_as_lost(seen, view, table)
     some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
-    scene = _judged(seen, some, table)[1]
+    scene = judged_as_lost(seen, some, table)[1]
     told = ~lost
-    mean, turned = _components(seen.judged, told)
+    mean, turned = components_of(seen.judged, told)
     places = places_of(view, told, mean, turned)
     spread = places_of(seen.judged, told, mean, turned).std(0)
-    elsewhere = places_of(some, told, mean, turned), _filled(some, told, mean)
-    strained = strain((places, _filled(view, told, mean)), elsewhere, spread)
+    elsewhere = places_of(some, told, mean, turned), filled(some, told, mean)
+    strained = strain((places, filled(view, told, mean)), elsewhere, spread)
     shown = view.usable & rare
     zeros, ones = np.zeros(lost.size), np.ones(lost.size)
     slope, follows = np.zeros((turned.shape[1], lost.size)), np.zeros((len(said.values), lost.size))
@@ -103,10 +103,10 @@ def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArra
         bands = np.flatnonzero(rare)[kind.reshape(-1) == number]
         here = np.ix_(shown[:, band], bands)
         true = view.values[here].astype(np.float64)
-        speaking = np.flatnonzero(said.speaks[:, :, bands].mean((1, 2)) > _MOSTLY)
+        speaking = np.flatnonzero(said.speaks[:, :, bands].mean((1, 2)) > MOSTLY)
         apart = np.zeros((speaking.size, *true.shape))
         for row, source in enumerate(speaking.tolist()):
-            apart[row] = _apart(said, judged, source)[here]
+            apart[row] = apart_from(said, judged, source)[here]
         ways = tellers(true, judged[here], apart, scene[:, bands].mean(0), places[shown[:, band]], spread)
         share = believed(ways.missed, float(scene[:, bands].var(0).mean()), strained)
         out.constant[bands] = share @ ways.constant
@@ -125,26 +125,27 @@ def places_of(
     view: View, told: NDArray[np.bool_], mean: NDArray[np.float64], turned: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Where the pixels of a view stand among the components, ``(pixel, component)``; see :class:`Spared`."""
-    return np.asarray((_filled(view, told, mean) - mean) @ turned)
+    return np.asarray((filled(view, told, mean) - mean) @ turned)
 
 
-def _filled(view: View, told: NDArray[np.bool_], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def filled(view: View, told: NDArray[np.bool_], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of a view in the bands of likeness, ``(pixel, told band)``; the mean where one is lost."""
     return np.where(view.usable[:, told], view.values[:, told], mean)
 
 
-def _judged(seen: Study, view: View, table: NDArray[np.float64]) -> tuple[Proposals, NDArray[np.float64]]:
+def judged_as_lost(seen: Study, view: View, table: NDArray[np.float64]) -> tuple[Proposals, NDArray[np.float64]]:
     """What is said of a view's pixels if the lost bands are hidden in them too, and the judgement of it."""
     blind = view.hiding(np.tile(seen.sources.everywhere, (len(view.pixels), 1)))
     said = propose(seen.sources, blind)
     return said, mixture(said, np.moveaxis(table[seen.groups.of(blind)], 2, 0))
 
 
-def _apart(said: Proposals, judged: NDArray[np.float64], source: int) -> NDArray[np.float64]:
+def apart_from(said: Proposals, judged: NDArray[np.float64], source: int) -> NDArray[np.float64]:
     """A source less the judgement, ``(pixel, band)``; zero where it is silent."""
     return np.where(said.speaks[source], said.values[source] - judged, 0.0)
 
 
-def _components(view: View, told: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def components_of(view: View, told: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean of some pixels, and their principal components over the first one's standard deviation."""
     seen = view.usable[:, told]
     mean = (view.values[:, told] * seen).sum(0) / np.maximum(seen.sum(0), 1)

@@ -31,7 +31,7 @@ _RATIOS = (0.1, 0.5, 2.0, 8.0)  # of the variance that goes with the spectrum to
 _DOUBTS = (0.015, 0.2, 2.0)  # variance of what is a pixel's own, to both of these
 _RAISED = ((0.0, 0.3), (0.5, 0.7))  # powers by which weak components are raised, and how far each is believed
 # What is believed of each ratio (rows) and doubt where there is but one pixel; fitted as spared_habits was.
-_USUAL = ((0.01, 0.01, 0.01), (0.40, 0.19, 0.01), (0.15, 0.17, 0.02), (0.01, 0.01, 0.01))
+USUAL = np.array([[0.01, 0.01, 0.01], [0.40, 0.19, 0.01], [0.15, 0.17, 0.02], [0.01, 0.01, 0.01]])
 _SHARP = 0.3  # how sharply better doubts and ratios are preferred
 _EVEN = 0.5  # the same of the regression 'regressed evenly'
 _LEAST_RAISED = 1e-3
@@ -62,7 +62,7 @@ class Tellers:
 
 def tellers(
     shown: NDArray[np.float64], judged: NDArray[np.float64], apart: NDArray[np.float64], level: NDArray[np.float64],
-    places: NDArray[np.float64], spread: NDArray[np.float64],
+    places: NDArray[np.float64], spread: NDArray[np.float64], usual: NDArray[np.float64] = USUAL,
 ) -> Tellers:
     """All ways of telling.
 
@@ -73,10 +73,11 @@ def tellers(
         level: mean judgement of the scene, ``(band,)``.
         places: of the pixels among the scene's components, ``(pixel, component)``.
         spread: standard deviation of each component in the scene, ``(component,)``.
+        usual: what is believed of each kernel where there is but one pixel, of the shape of :data:`USUAL`.
     """
     count, bands = shown.shape
     raised = _raised(spread, _EVEN)
-    bank = _bank(places, spread)
+    bank = _bank(places, spread, usual)
     constant, slope = [np.zeros(bands)], [np.zeros((places.shape[1], bands))]
     follows = np.zeros((len(NAMES), len(apart)))
     error = shown - judged
@@ -147,7 +148,7 @@ class _Bank:
     usual: NDArray[np.float64]  # (kernel,): what is believed of each before any pixel is left out
 
 
-def _bank(places: NDArray[np.float64], spread: NDArray[np.float64]) -> _Bank:
+def _bank(places: NDArray[np.float64], spread: NDArray[np.float64], usual: NDArray[np.float64]) -> _Bank:
     ratio, doubt = (part.reshape(-1) for part in np.meshgrid(_RATIOS, _DOUBTS, indexing="ij"))
     shared = np.tile(1 / (1 + ratio), len(_RAISED))
     several = [_raised(spread, power) for power, _ in _RAISED]
@@ -155,8 +156,8 @@ def _bank(places: NDArray[np.float64], spread: NDArray[np.float64]) -> _Bank:
     drawn *= (1 - shared)[:, None]
     own = np.tile(doubt, len(_RAISED))[:, None, None] * np.eye(len(places))
     covariance = shared[:, None, None] + np.einsum("pc,kc,qc->kpq", places, drawn, places)
-    usual = np.concatenate([share * np.reshape(_USUAL, -1) for _, share in _RAISED])
-    return _Bank(places, shared, drawn, np.asarray(np.linalg.inv(covariance + own), np.float64), usual)
+    each = np.concatenate([share * np.reshape(usual, -1) for _, share in _RAISED])
+    return _Bank(places, shared, drawn, np.asarray(np.linalg.inv(covariance + own), np.float64), each)
 
 
 def _carried(

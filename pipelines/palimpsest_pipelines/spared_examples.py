@@ -1,0 +1,228 @@
+"""Examples that belief in ways of telling is learnt from: wide gaps of made scenes, a few of whose pixels are clean.
+
+Scenes of 32 x 32 pixels, the six kinds of place in turn, the sensor drawn of four, noise of 0.3 to 2 times the
+sensor's, stored as reflectance (0.4), radiance (0.25) or raw numbers (0.35); a fifth without wavelengths, a tenth
+restored without knowledge. Scene seeds lie above those that the judge learns from. Of each scene up to three wide gaps
+are struck in all pixels, studied once and judged. From 300 pixels of a gap 1, 2, 3, 5, 10 and 20 are drawn as clean,
+three times each; the ways they tell it in are measured on up to 200 of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.cubes import BandTable
+from palimpsest.restoration import spared_habits
+from palimpsest.restoration.restorer import damage_of
+from palimpsest.restoration.sources import runs_of
+from palimpsest.restoration.spared import (
+    MOST_PIXELS,
+    MOSTLY,
+    apart_from,
+    components_of,
+    filled,
+    judged_as_lost,
+    places_of,
+)
+from palimpsest.restoration.spared_tellers import NAMES, USUAL, Tellers, strain, tellers
+from palimpsest.restoration.study import study
+from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.view import view_of
+from palimpsest.scenes import KINDS, make_scene
+from palimpsest_pipelines.restoration_cases import Case, case_names, scene_cases, whole_bands
+from palimpsest_pipelines.restoration_examples import LIGHTS, SENSORS, stored_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.integrator import Integrator
+
+SIDE, GAPS, POOL, MEASURED = 32, 3, 300, 200
+NUMBERS, DRAWS = (1, 2, 3, 5, 10, 20), 3
+JUDGED, RIDGE = NAMES.index("judged"), NAMES.index("regressed")
+_CARRIED, _WARILY = NAMES.index("carried"), NAMES.index("restacked warily")
+_SEED = 880_001
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One wide gap of a made scene: what spared pixels would tell of it, in units of one.
+
+    Args:
+        scene: number of the scene.
+        runs: indices into the gap's bands.
+        shown: the truth of some pixels, ``(pixel, band)``.
+        judged: what the judgement says of them, ``(pixel, band)``.
+        apart: the sources less the judgement, ``(source, pixel, band)``.
+        speaks: where they speak, ``(source, pixel, band)``.
+        places: of those pixels among the scene's components, ``(pixel, component)``.
+        seen: their values in the bands that all show, ``(pixel, told band)``.
+        level: mean judgement of the scene, ``(band,)``.
+        differing: variance of it over pixels, ``(band,)``.
+        elsewhere: places and values of other pixels of the scene.
+        spread: standard deviation of each component in the scene, ``(component,)``.
+    """
+
+    scene: int
+    runs: tuple[NDArray[np.intp], ...]
+    shown: NDArray[np.float64]
+    judged: NDArray[np.float64]
+    apart: NDArray[np.float32]
+    speaks: NDArray[np.bool_]
+    places: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    level: NDArray[np.float64]
+    differing: NDArray[np.float64]
+    elsewhere: tuple[NDArray[np.float64], NDArray[np.float64]]
+    spread: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What the ways of telling come to, a row for each run of each draw of clean pixels.
+
+    Args:
+        number: of clean pixels, ``(row,)``.
+        draw: which draw a row belongs to, ``(row,)``, from zero without gaps.
+        weight: of the row in its draw, by bands, ``(row,)``.
+        about: what habits are multiplied by, ``(row, 3)``; see :func:`~palimpsest.restoration.spared_habits.signs`.
+        alone: logarithm of what each way misses of the clean pixels, ``(row, way)``.
+        strained: ``(row, way)``.
+        product: mean product of the ways' errors elsewhere, ``(row, way, way)``.
+    """
+
+    number: NDArray[np.float64]
+    draw: NDArray[np.intp]
+    weight: NDArray[np.float64]
+    about: NDArray[np.float64]
+    alone: NDArray[np.float64]
+    strained: NDArray[np.float64]
+    product: NDArray[np.float64]
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """Clean pixels of each draw, ``(draw,)``."""
+        return self.number[np.unique(self.draw, return_index=True)[1]]
+
+    @property
+    def better(self) -> NDArray[np.float64]:
+        """Mean square of the better of judgement and ridge, ``(draw,)``."""
+        each = self.product[:, [JUDGED, RIDGE], [JUDGED, RIDGE]] * self.weight[:, None]
+        total = np.zeros((int(self.draw.max()) + 1, 2))
+        np.add.at(total, self.draw, each)
+        return np.asarray(total.min(1))
+
+
+def gaps_of(
+    number: int, seed: int, knowledge: KnowledgeBase, network: Integrator, note: Callable[[str], None],
+    side: int = SIDE, most: int = GAPS,
+) -> Iterator[Gap]:
+    """The gaps of one made scene; it depends on seed and number alone."""
+    rng = np.random.default_rng([_SEED, seed, number])
+    kind, sensor = KINDS[number % len(KINDS)], SENSORS[int(rng.integers(len(SENSORS)))]
+    made = make_scene(
+        side, side, sensor=sensor, seed=int(rng.integers(1 << 30)) + (1 << 30), kind=kind,
+        noise=float(rng.uniform(0.3, 2)), knowledge=knowledge,
+    )
+    light = LIGHTS[int(rng.choice(3, p=[0.4, 0.25, 0.35]))]
+    recorded, _ = stored_of(rng, made, light, knowledge)
+    if rng.random() < 0.2:
+        recorded = replace(recorded, bands=BandTable(recorded.shape.bands))
+    known = None if rng.random() < 0.1 else knowledge
+    cube = whole_bands(recorded)
+    names = [name for name in case_names(cube) if name.startswith("wide:")]
+    for name in rng.permutation(names)[:most]:
+        yield _gap(number, next(scene_cases(f"made-{number}", cube, (str(name),))), known, network, rng)
+    note(f"scene {number + 1}: {kind}, {sensor}, {light}, {min(len(names), most)} gaps")
+
+
+def _gap(
+    scene: int, case: Case, knowledge: KnowledgeBase | None, network: Integrator, rng: np.random.Generator
+) -> Gap:
+    reasons = damage_of(case.struck, case.usable)
+    seen = study(case.struck, reasons, knowledge, doubted=True)
+    table = judge(seen, network).weights
+    lost = seen.sources.everywhere
+    gap, told = np.flatnonzero(lost), ~lost
+    count = case.truth[0].size
+    pixels = np.sort(rng.choice(count, min(POOL, count), replace=False))
+    view = view_of(case.struck, reasons, seen.axis, pixels, seen.unit)
+    said, judged = judged_as_lost(seen, view, table)
+    some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
+    usual = judged_as_lost(seen, some, table)[1][:, gap]
+    mean, turned = components_of(seen.judged, told)
+    truth = np.asarray(case.truth).reshape(len(lost), -1)[:, pixels][seen.axis.order][gap].T.astype(np.float64)
+    apart = [apart_from(said, judged, source)[:, gap] for source in range(len(said.values))]
+    return Gap(
+        scene, tuple(np.searchsorted(gap, gap[(gap >= run.first) & (gap < run.last)]) for run in runs_of(lost)),
+        truth / seen.unit, judged[:, gap].astype(np.float64), np.asarray(apart, np.float32), said.speaks[:, :, gap],
+        places_of(view, told, mean, turned), filled(view, told, mean).astype(np.float64), usual.mean(0), usual.var(0),
+        (places_of(some, told, mean, turned), filled(some, told, mean).astype(np.float64)),
+        places_of(seen.judged, told, mean, turned).std(0),
+    )
+
+
+def draws(gaps: Sequence[Gap], usual: NDArray[np.float64], seed: int, numbers: Sequence[int] = NUMBERS) -> Draws:
+    """Clean pixels drawn from gaps, and what every way of telling makes of them."""
+    rows = []
+    for draw, (gap, clean, others) in enumerate(_drawn(gaps, seed, numbers)):
+        strained = strain((gap.places[clean], gap.seen[clean]), gap.elsewhere, gap.spread)
+        for bands in gap.runs:
+            ways, errors = _told(gap, clean, others, bands, usual)
+            signs = spared_habits.signs(ways.missed, float(gap.differing[bands].mean()), strained)
+            product = errors @ errors.T / errors.shape[1]
+            rows.append((float(clean.size), draw, bands.size / gap.shown.shape[1], *signs, product))
+    number, which, weight, about, alone, by_way, products = (np.array(column) for column in zip(*rows, strict=True))
+    return Draws(number, which, weight, about, alone, by_way, products)
+
+
+def kernels(gaps: Sequence[Gap], seed: int) -> NDArray[np.float64]:
+    """Mean products of errors where one pixel is clean, by kernel, the base alone last, ``(row, kernel, kernel)``."""
+    out = []
+    each = np.eye(USUAL.size).reshape(-1, *USUAL.shape)
+    for gap, clean, others in _drawn(gaps, seed, (1,)):
+        for bands in gap.runs:
+            told = [_told(gap, clean, others, bands, one) for one in each]
+            missed = told[0][1][JUDGED]
+            followed = np.tensordot(told[0][0].follows[_WARILY], _heard(gap, clean, bands)[:, others], 1).reshape(-1)
+            for way, base in ((_CARRIED, missed), (_WARILY, missed + followed)):
+                errors = np.stack([*(answer[1][way] for answer in told), base])
+                out.append(errors @ errors.T / errors.shape[1])
+    return np.stack(out)
+
+
+def _drawn(
+    gaps: Iterable[Gap], seed: int, numbers: Sequence[int]
+) -> Iterator[tuple[Gap, NDArray[np.intp], NDArray[np.intp]]]:
+    """Clean pixels and those to measure on."""
+    rng = np.random.default_rng([_SEED, seed])
+    for gap in gaps:
+        for number in numbers:
+            for _ in range(DRAWS):
+                order = rng.permutation(len(gap.shown))
+                yield gap, order[:number], order[number:][:MEASURED]
+
+
+def _heard(gap: Gap, clean: NDArray[np.intp], bands: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The sources that speak of a run, less the judgement, ``(source, pixel, band)``."""
+    speaking = gap.speaks[:, clean][:, :, bands].mean((1, 2)) > MOSTLY
+    return gap.apart[speaking][:, :, bands].astype(np.float64)
+
+
+def _told(
+    gap: Gap, clean: NDArray[np.intp], others: NDArray[np.intp], bands: NDArray[np.intp], usual: NDArray[np.float64]
+) -> tuple[Tellers, NDArray[np.float64]]:
+    """The ways of telling a run, and their errors elsewhere, ``(way, voxel)``."""
+    apart, judged, shown = _heard(gap, clean, bands), gap.judged[:, bands], gap.shown[:, bands]
+    ways = tellers(
+        shown[clean], judged[clean], apart[:, clean], gap.level[bands], gap.places[clean], gap.spread, usual
+    )
+    answers = ways.constant[:, None] + gap.places[others] @ ways.slope + ways.kept[:, None, None] * judged[others]
+    answers += np.tensordot(ways.follows, apart[:, others], 1)
+    return ways, (answers - shown[others]).reshape(len(NAMES), -1)
