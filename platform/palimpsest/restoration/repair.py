@@ -98,8 +98,8 @@ def _prepared(
     level = _without_stripes(found, measured)
     quiet = _without_noise(found, level, reasons, measured, kept) if is_denoised else None
     prepared = level if quiet is None or quiet.tells(reasons) else quiet.data
-    result = judged(found.cube if prepared is found.cube.data else replace(found.cube, data=prepared))
-    joined = _joined(result, found, level, quiet, measured)
+    given = found.cube if prepared is found.cube.data else replace(found.cube, data=prepared)
+    joined = _joined(judged(given), found, level, quiet, measured)  # unnamed here: joining lets go of it
     return joined if not is_denoised or quiet is not None else replace(
         joined, report={**joined.report, "remark": "too small to take noise off"}
     )
@@ -231,7 +231,7 @@ def _joined(
         report |= {"denoised_voxels": count, "factors": quiet.factors}
     half[result.changed] = judged
     is_touched[result.changed] = True
-    half = half[is_touched]
+    half = _packed(half, is_touched)
     return replace(
         result, decoded=found.cube, decisions=tuple(decisions), contributions=tuple(parts),
         changed=_places(is_touched), half_width=half, classes=classes, report=report,
@@ -284,6 +284,16 @@ def _moved(
     place, amount = place[:filled], amount[:filled]
     trust = np.broadcast_to(np.uint8(FULL_TRUST), place.shape)  # one byte, however many voxels
     return Contribution(decision, place, amount, trust)  # type: ignore[arg-type]  # as narrow as they may be
+
+
+def _packed(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The values where ``mask`` is True, in order, moved to the front of their own array."""
+    filled = 0
+    for first in range(0, mask.size, _PIECE):
+        some = values[first : first + _PIECE][mask[first : first + _PIECE]]
+        values[filled : filled + some.size] = some
+        filled += some.size
+    return values[:filled]
 
 
 def _places(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
