@@ -1,4 +1,4 @@
-"""Conformal factors: an example counts as one, recorded ones speak through a bare network, disagreement widens."""
+"""Conformal factors: an example counts as one, recorded ones speak through witnesses, disagreement widens."""
 
 from types import SimpleNamespace
 
