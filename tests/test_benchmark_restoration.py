@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from palimpsest.knowledge.release import load
 from palimpsest.restoration.restorer import restore
 from palimpsest.scenes import degrade, make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
-from palimpsest_pipelines.restoration_cases import Case, case_names, clean_case, scene_cases, whole_bands
+from palimpsest_pipelines.restoration_cases import (
+    MEASURED,
+    Case,
+    case_names,
+    cases_of,
+    clean_case,
+    scene_cases,
+    whole_bands,
+)
 from palimpsest_pipelines.restoration_rivals import cached, interpolated, rivals_for
 from palimpsest_pipelines.restoration_scores import Result, by_reason, intervals, score
 
@@ -196,3 +205,13 @@ def test_the_summary_gives_margins_over_the_better_interpolation():
 def test_no_scene_of_that_name_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="no such scene or case"):
         bench.run(bench.Plan(scenes=tmp_path, only=("nowhere",)), print)
+
+
+def test_made_scenes_lose_bands_as_a_sensor_measured_them_and_are_judged_without_its_noise():
+    found = list(cases_of(Path("nowhere"), ("made",), ("wide:red_edge",)))
+    assert [case.scene for case in found] == [f"made-{kind}-{sensor}" for kind, sensor in MEASURED]
+    for case in found:
+        lost = case.gap
+        assert 0 < lost.sum() < lost.size / 2
+        noise = np.asarray(case.struck.data, np.float64)[~lost] - np.asarray(case.truth)[~lost]
+        assert 0 < np.abs(noise).mean() < 0.05 * case.unit

@@ -4,7 +4,8 @@ Cases: noise (a05, a10, b: every voxel is judged); c, d, e (noise with impulses,
 known and, as 'c:blind', without it; f (short runs of bands missing), g (half the voxels missing), wide:NAME (whole
 runs of bands missing in every pixel), clean:N:NAME (the same, but for N pixels); 'decoded' (a stream of a tenth of a
 bit per sample: every voxel is judged, none may get worse); made scenes with mixed defects, the mask known ('made') and
-flagged defects alone ('made:blind'). Noise, struck and g are run on made scenes too, which have a truth without noise.
+flagged defects alone ('made:blind'). Noise, struck and g are run on made scenes too, which have a truth without noise;
+f, wide and clean on made scenes as a sensor would have measured them, judged against that truth.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ MADE_SEED = 770_001  # training draws its seeds below 2 ** 30 by chance; these s
 MADE_SIDE = 64
 MADE_KINDS = ("mixed", "vegetation", "urban", "geology")
 NOISELESS_KINDS = ("mixed", "urban")  # made scenes whose truth is struck as recorded ones are
+MEASURED = (
+    ("urban", "aviris"), ("vegetation", "enmap"), ("mixed", "emit"), ("geology", "hymap"), ("coast", "aviris"),
+    ("urban", "enmap"),
+)  # kinds and sensors of made scenes that lose bands
+MEASURED_SIDE = 32
 FEWEST_BANDS = 80
 DECODED = "decoded"
 DECODED_BPPPC = 0.1
@@ -237,6 +243,19 @@ def _made_cases(wanted: tuple[str, ...]) -> Iterator[Case]:
     noisy = tuple(name for name in (*NOISE, *struck, "g") if wanted and is_wanted(name, wanted))
     for kind in NOISELESS_KINDS if noisy else ():
         yield from scene_cases(f"made-{kind}", noiseless(kind), noisy)
+    gaps = tuple(name for name in wanted if name.split(":")[0] in ("f", "wide", "clean"))
+    for number, (kind, sensor) in enumerate(MEASURED if gaps else ()):
+        yield from _measured_cases(kind, sensor, MADE_SEED + len(MADE_KINDS) + number, gaps)
+
+
+def _measured_cases(kind: str, sensor: str, seed: int, wanted: tuple[str, ...]) -> Iterator[Case]:
+    """Cases of missing bands of a made scene with its sensor's noise, judged against the scene without."""
+    from palimpsest.scenes import make_scene
+
+    made = make_scene(MEASURED_SIDE, MEASURED_SIDE, sensor=sensor, seed=seed, kind=kind)
+    clean = np.ascontiguousarray(np.asarray(made.clean.data)[made.observed.bands.good])
+    for case in scene_cases(f"made-{kind}-{sensor}", whole_bands(made.observed), wanted):
+        yield replace(case, truth=clean)
 
 
 def noiseless(kind: str) -> Cube:
