@@ -13,7 +13,7 @@ from palimpsest.restoration.integrator import load
 from palimpsest.restoration.restorer import restore
 from palimpsest.restoration.sources import KNOWLEDGE, KRIGING
 from palimpsest.restoration.study import study
-from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.verdict import judge, share_of_step
 
 RED_EDGE = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (680, 800))
 VAPOUR = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (1100, 1175))
@@ -43,6 +43,17 @@ def test_a_step_well_beyond_its_error_is_taken_nearly_whole_and_one_within_it_is
     assert taken[0.02] < far < taken[10.0]
     assert taken[0.02] < 0.2
     assert taken[10.0] > 0.7
+
+
+def test_a_step_counts_for_more_the_larger_it_is_and_the_worse_its_start_and_for_less_the_worse_its_end():
+    even = share_of_step(1.0, 1.0, 1.0)
+    assert 0 < even < 0.5  # the scene has the benefit of the doubt
+    assert share_of_step(0.0, 1.0, 1.0) == 0.0
+    assert share_of_step(1e-4, 1.0, 1.0) < 0.02
+    assert share_of_step(100.0, 1.0, 1.0) > 0.9
+    assert share_of_step(1.0, 1.0, 9.0) > even > share_of_step(1.0, 9.0, 1.0)
+    assert share_of_step(1.0, 1.0, 1e6) == 0.5  # however bad the start: a step of its error's size is half believed
+    assert share_of_step(1.0, 0.0, 1.0) <= 1.0
 
 
 def test_weights_lie_between_those_with_and_without_knowledge(seen, network):

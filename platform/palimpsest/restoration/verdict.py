@@ -3,10 +3,13 @@
 Where the library speaks about a gap that all pixels share, the network is asked twice, with knowledge and without, and
 the step from the scene's own answer to that of knowledge is taken as far as it is larger than the error which network
 and trials let expect of it: a step within its own error is shrunk towards the scene, one well beyond it is taken nearly
-whole. Wrong knowledge fails in small steps with great confidence; what right knowledge is worth lies in large ones. A
-gap about which no library speaks is judged as if there were none.
+whole. Wrong knowledge fails in small steps with great confidence; what right knowledge is worth lies in large ones. And
+where the scene's own answer is expected to be as good, a step is taken still less far. A gap about which no library
+speaks is judged as if there were none.
 
-Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379.
+Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379. How the scene's own
+error counts was fitted (logistic regression) to steps of 24 made scenes (reflectance, radiance, raw numbers) and of the
+two recorded ones that training may see, under right, partial, shuffled and mineral knowledge, losses counted more.
 """
 
 from __future__ import annotations
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from palimpsest.restoration.together import Hearing
 
 AS_TRIED = 2.5  # an error is not expected to be more than that much larger than those believed showed in trials
+# The odds of a step: its size and the error expected without knowledge, each over the error expected with it, to these
+# powers; and the odds where all three are alike.
+STEP_POWER, ALONE_POWER, EVEN_ODDS = 1.65, 2.1, 0.37
 _MOST_ODDS = 999.0
 _LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
 _TINY = 1e-12
@@ -84,7 +90,7 @@ def judge(
     if seen.unaided is not None:
         plain, plain_error = _asked(network, seen.unaided, edges, left_out)
         error = 10.0 ** (np.minimum(log_error, tried + np.log10(AS_TRIED)) - 2.0)
-        share, followed = _followed(seen, cells, weights, plain, error)
+        share, followed = _followed(seen, cells, (weights, error), (plain, 10.0 ** (plain_error - 2.0)))
         is_silent = share == 0
         unshrunk = np.where(is_silent[:, None], plain, weights)
         weights = share[:, None] * weights + (1 - share)[:, None] * plain
@@ -122,20 +128,26 @@ def _table(seen: Study, cells: Cells, weights: NDArray[np.float64]) -> NDArray[n
 
 
 def _followed(
-    seen: Study, cells: Cells, aided: NDArray[np.float64], plain: NDArray[np.float64], error: NDArray[np.float64]
+    seen: Study, cells: Cells, aided: tuple[NDArray[np.float64], NDArray[np.float64]],
+    plain: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
-    """How much of the step from ``plain`` to ``aided`` is taken, ``(cell,)``, and by gap; 1 outside of shared gaps."""
+    """How much of the step from ``plain`` to ``aided`` is taken, ``(cell,)``, and by gap; 1 outside of shared gaps.
+
+    Both are weights ``(cell, source)`` and expected errors ``(cell,)``, scaled.
+    """
     member = seen.groups.of(seen.judged)
     answers = [
-        mixture(seen.proposals, np.moveaxis(_table(seen, cells, weights)[member], 2, 0)) for weights in (aided, plain)
+        mixture(seen.proposals, np.moveaxis(_table(seen, cells, weights)[member], 2, 0))
+        for weights, _ in (aided, plain)
     ]
     dead = ~seen.judged.usable
     step = np.where(dead, np.square(answers[0] - answers[1]), 0.0).sum(0)
     # Errors are expected of a group in a band: those of the voxels are their means, by the voxels there are.
     number = np.zeros((len(seen.groups.centres), seen.axis.count))
     np.add.at(number, member, dead)
-    squared = np.zeros(seen.axis.count)
-    np.add.at(squared, cells.band, number[cells.group, cells.band] * np.square(error))
+    with_it, alone = np.zeros(seen.axis.count), np.zeros(seen.axis.count)
+    for total, (_, error) in ((with_it, aided), (alone, plain)):
+        np.add.at(total, cells.band, number[cells.group, cells.band] * np.square(error))
     spoken = np.asarray(seen.proposals.speaks[list(KNOWLEDGE)].any(axis=(0, 1)))
     share, by_gap = np.ones(len(cells.band)), {}
     for run in np.unique(cells.run[cells.everywhere]):
@@ -144,12 +156,24 @@ def _followed(
         if not spoken[bands].any():
             share[here] = 0.0
             continue
-        moved = step[bands].sum()
-        taken = float(moved / max(moved + squared[bands].sum(), _TINY))
+        taken = share_of_step(float(step[bands].sum()), float(with_it[bands].sum()), float(alone[bands].sum()))
         share[here] = taken
         stored = seen.axis.order[bands]
         by_gap[f"{stored.min()}-{stored.max()}"] = round(taken, 4)
     return share, by_gap
+
+
+def share_of_step(step: float, error: float, alone: float) -> float:
+    """How much of a step of knowledge is taken, 0 to 1.
+
+    Args:
+        step: squared size of the step.
+        error: squared error expected of where it leads.
+        alone: squared error expected of where it starts.
+    """
+    error = max(error, _TINY)
+    odds = EVEN_ODDS * (step / error) ** (STEP_POWER / 2) * (alone / error) ** (ALONE_POWER / 2)
+    return float(min(step / (step + error), odds / (1 + odds)))
 
 
 def _shared(
