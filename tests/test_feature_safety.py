@@ -12,7 +12,7 @@ from palimpsest.cubes import BandTable
 from palimpsest.restoration.feature_guard import REPORTED, given_back, shapes_of
 from palimpsest.restoration.repair import repair
 from palimpsest.restoration.view import Axis
-from palimpsest.scenes import make_scene
+from palimpsest.scenes import degrade, make_scene
 
 DIAGNOSTIC, NARROW = (f"https://w3id.org/palimpsest/rule/{name}" for name in (
     "diagnostic-features-survive", "narrow-bands-survive"
@@ -108,3 +108,17 @@ def test_without_noise_taken_off_nothing_is_guarded(scene, base):
     assert REPORTED not in result.report
     named = {rule.iri for rule in base.rules if rule.kind == "feature_safety"}
     assert named == {DIAGNOSTIC, NARROW}
+
+
+def test_what_the_denoiser_says_of_dead_lines_passes_for_no_feature(base):
+    place = make_scene(SIDE, SIDE, kind="coast", sensor="aviris", seed=42)
+    good = np.flatnonzero(place.observed.bands.good)
+    quiet = replace(
+        place.clean, data=np.ascontiguousarray(np.asarray(place.clean.data)[good]), bands=place.clean.bands.select(good)
+    )
+    struck = degrade(quiet, "e")
+    result = repair(struck.cube, knowledge=base, mask=~struck.damaged, is_searched=False, is_denoised=True)
+    assert sum(result.report[REPORTED].values()) < 0.01 * SIDE**2
+    wrong = [n for n, one in enumerate(result.decisions) if one.rule in (DIAGNOSTIC, NARROW)]
+    acted = [part.voxels for part in result.contributions if part.decision in wrong]
+    assert not struck.damaged.reshape(-1)[np.concatenate([np.empty(0, np.int64), *acted])].any()

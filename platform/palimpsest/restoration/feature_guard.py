@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from palimpsest.restoration.grid import Grid
-from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, on_grid
+from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, on_grid
 from palimpsest.restoration.view import Axis, unit_of
 from palimpsest.spectra import resample
 from palimpsest.spectra.continuum import ContinuumWindow
@@ -95,14 +95,21 @@ def with_features(result: Restoration, knowledge: KnowledgeBase | None) -> Resto
 
 
 def _taken(result: Restoration) -> NDArray[np.float32]:
-    """What taking noise off took from measured voxels, stored units, ``(band, row, col)``."""
+    """What taking noise off took from measured voxels, stored units, ``(band, row, col)``.
+
+    The denoiser's word on a damaged voxel is no noise that was taken off: against a band's noise it is a feature of its
+    own, and the shapes that it resembles were given back to its neighbours.
+    """
     taken = np.zeros(result.decoded.data.size, np.float32)
+    measured = result.classes.reshape(-1) == ProvenanceClass.DENOISED
     for part in result.contributions:
         if result.decisions[part.decision].source == _SOURCE:
             # No contribution names a voxel twice.
             for start in range(0, part.voxels.size, _PIECE):
                 some = slice(start, start + _PIECE)
-                taken[part.voxels[some]] -= (part.values[some] * result.quantum).astype(np.float32)
+                voxels = part.voxels[some]
+                amount = (part.values[some] * result.quantum).astype(np.float32)
+                taken[voxels] -= np.where(measured[voxels], amount, np.float32(0))
     return taken.reshape(result.decoded.data.shape)
 
 
