@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -9,15 +10,17 @@ import pytest
 from palimpsest.commands import main
 from palimpsest.errors import UsageError
 from palimpsest.knowledge.release import load
-from palimpsest.restoration import spared_habits
 from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.one_thread import one_thread
-from palimpsest.restoration.spared_habits import believed
-from palimpsest.restoration.spared_tellers import NAMES, USUAL, strain, tellers
+from palimpsest.restoration.spared_habits import SIGNS, believed
+from palimpsest.restoration.spared_habits import load as load_habits
+from palimpsest.restoration.spared_tellers import KERNELS, NAMES, strain, tellers
+from palimpsest_pipelines.spared_bending import bent
 from palimpsest_pipelines.spared_examples import DRAWS, JUDGED, RIDGE, Draws, draws, gaps_of, kernels
-from palimpsest_pipelines.spared_training import SHIPPED, Constants, fit, fit_usual, loss, missed_by, scored
+from palimpsest_pipelines.spared_training import SCENES, fit, fit_kernels, loss, missed_by, scored
 
 NUMBERS = (1, 3)
+SHIPPED = load_habits()
 
 
 @pytest.fixture(scope="module")
@@ -29,37 +32,42 @@ def gaps():
 
 @pytest.fixture(scope="module")
 def examples(gaps):
-    return draws(gaps, USUAL, 3, NUMBERS)
+    return draws(gaps, SHIPPED.kernels, 3, NUMBERS)
 
 
 def test_a_fit_lowers_its_loss_and_is_the_same_again(examples):
-    fitted = fit(examples, USUAL, steps=40)
-    equal = replace(SHIPPED, habits=np.zeros((len(NAMES), 3)), sharp=0.0)
+    fitted = fit(examples, SHIPPED.kernels, steps=40)
+    equal = replace(SHIPPED, usual=np.zeros((len(NAMES), SIGNS)), sharp=0.0)
     assert loss(examples, fitted) < loss(examples, equal) - 0.1
-    again = fit(examples, USUAL, steps=40)
-    assert fitted.written() == again.written()
+    again = fit(examples, SHIPPED.kernels, steps=40)
+    assert fitted.digest == again.digest
 
 
-def test_what_is_fitted_mixes_as_restoration_does(gaps, examples):
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_is_fitted_mixes_as_restoration_does(gaps, examples, number):
     # One draw told anew with what ships, by the functions that restoration calls.
     gap = gaps[0]
-    order = np.random.default_rng([880_001, 3]).permutation(len(gap.shown))
-    clean, others = order[:1], order[1:][:200]
+    rng = np.random.default_rng([880_001, 3])
+    which = NUMBERS.index(number) * DRAWS
+    for _ in range(which + 1):
+        order = rng.permutation(len(gap.shown))
+    clean, others = order[:number], order[number:][:200]
     expected = 0.0
     for bands in gap.runs:
         here = np.ix_(clean, bands)
         speaking = gap.speaks[:, clean][:, :, bands].mean((1, 2)) > 0.5
         apart = gap.apart[speaking][:, :, bands].astype(float)
         ways = tellers(gap.shown[here], gap.judged[here], apart[:, clean], gap.level[bands], gap.places[clean],
-                       gap.spread)
-        strained = strain((gap.places[clean], gap.seen[clean]), gap.elsewhere, gap.spread)
-        share = believed(ways.missed, float(gap.differing[bands].mean()), strained)
+                       gap.spread, gap.dark, SHIPPED.kernels)
+        strained = strain((gap.places[clean], gap.seen[clean]), gap.elsewhere, gap.spread, gap.dark)
+        answers = ways.answers(gap.places[others], gap.judged[np.ix_(others, bands)], apart[:, others])
+        share = believed(SHIPPED, ways.missed, float(gap.differing[bands].mean()), strained, answers)
         answer = share @ ways.constant + gap.places[others] @ np.tensordot(share, ways.slope, 1)
         answer += (share @ ways.kept) * gap.judged[np.ix_(others, bands)]
-        answer += np.tensordot(share @ ways.follows, apart[:, others], 1)
+        answer += np.einsum("sb,spb->pb", np.tensordot(share, ways.follows, 1), apart[:, others])
         missed = np.square(answer - gap.shown[np.ix_(others, bands)]).mean()
         expected += missed * bands.size / gap.shown.shape[1]
-    assert missed_by(examples, SHIPPED)[0] == pytest.approx(expected, rel=1e-6)
+    assert missed_by(examples, SHIPPED)[which] == pytest.approx(expected, rel=1e-6)
 
 
 def test_examples_are_every_draw_of_every_gap(gaps, examples):
@@ -78,11 +86,11 @@ def test_the_way_that_is_always_right_is_believed():
     errors = rng.normal(size=(count, 1, 50)) * size[:, None]  # nothing is won by a mean of the others
     product = errors @ errors.transpose(0, 2, 1) / 50
     number = np.repeat([1.0, 3.0], count // 2)
-    about = np.stack([np.ones(count), np.log(number), rng.normal(size=count)], 1)
+    about = np.concatenate([np.ones((count, 1)), rng.normal(size=(count, SIGNS - 1))], 1)
     same = np.zeros((count, len(NAMES)))
-    one = Draws(number, np.arange(count), np.ones(count), about, same, same, product)
-    fitted = fit(one, USUAL)
-    assert fitted.habits[:, 0].argmax() == right
+    one = Draws(number, np.arange(count), np.ones(count), about, same, product, same, product)
+    fitted = fit(one, SHIPPED.kernels)
+    assert fitted.usual[:, 0].argmax() == right
     card = scored(one, fitted)
     assert list(card) == ["1", "3"]
     assert card["1"]["least_db"] > 3
@@ -92,29 +100,42 @@ def test_the_way_that_is_always_right_is_believed():
 
 def test_the_kernel_that_is_right_is_believed_and_none_is_ruled_out(gaps):
     products = kernels(gaps, 3)
-    assert products.shape[1:] == (USUAL.size + 1, USUAL.size + 1)
-    taught = fit_usual(products)
-    assert taught.shape == USUAL.shape
+    count = np.prod(KERNELS)
+    assert products.shape[1:] == (count + 1, count + 1)
+    taught = fit_kernels(products)
+    assert taught.shape == KERNELS
     assert taught.sum() == pytest.approx(1)
     assert (taught > 0.005).all()
     right = products.copy()
     right[:, 5], right[:, :, 5] = 0, 0
-    assert fit_usual(right).argmax() == 5
+    assert fit_kernels(right).argmax() == 5
 
 
-def test_constants_that_cannot_be_are_refused():
-    assert set(SHIPPED.written()) == {"HABITS", "SHARP", "STRAINED", "USUAL"}
-    lost = spared_habits.HABITS.copy()
+def test_a_bent_gap_has_a_worse_judgement_of_the_same_truth(gaps):
+    gap = gaps[0]
+    several = [bent(gap, 3, number) for number in range(8)]
+    for number, wrong in enumerate(several):
+        assert np.array_equal(wrong.shown, gap.shown)
+        assert np.array_equal(wrong.judged, bent(gap, 3, number).judged)
+        assert wrong.apart.shape == gap.apart.shape
+        assert np.allclose(wrong.level, wrong.judged.mean(0))
+    off = [float(np.square(wrong.judged - gap.shown).mean()) for wrong in several]
+    assert np.median(off) > 1.5 * np.square(gap.judged - gap.shown).mean()
+
+
+def test_habits_that_cannot_be_are_refused():
+    lost = SHIPPED.usual.copy()
     lost[2, 1] = np.nan
     for wrong in (
-        {"habits": lost}, {"habits": spared_habits.HABITS[:7]}, {"sharp": -0.1}, {"sharp": np.inf},
-        {"strained": spared_habits.STRAINED + 0.5}, {"usual": 2 * USUAL}, {"usual": USUAL - 0.01},
+        {"usual": lost}, {"usual": SHIPPED.usual[:7]}, {"sharp": -0.1}, {"sharp": np.inf}, {"most": 0.0},
+        {"strained": SHIPPED.strained + 1}, {"strayed": SHIPPED.strayed - 1}, {"kernels": 2 * SHIPPED.kernels},
+        {"kernels": SHIPPED.kernels - SHIPPED.kernels.min()},
     ):
         with pytest.raises(UsageError):
             replace(SHIPPED, **wrong)
 
 
-def test_the_command_writes_constants_and_a_card(tmp_path, monkeypatch, capsys, gaps):
+def test_the_command_writes_habits_that_can_ship_and_a_card(tmp_path, monkeypatch, capsys, gaps):
     from palimpsest_pipelines import spared_training
 
     made = {0: gaps[0], 1: gaps[-1]}
@@ -123,8 +144,16 @@ def test_the_command_writes_constants_and_a_card(tmp_path, monkeypatch, capsys, 
     )
     assert main(["train", "spared", "--seed", "0", "--out", str(tmp_path), "--scenes-count", "1", "--json"]) == 0
     told, written = json.loads(capsys.readouterr().out), json.loads((tmp_path / "spared.json").read_text())
-    Constants(*(np.array(written[name]) for name in ("HABITS", "SHARP", "STRAINED", "USUAL")))
+    assert load_habits(tmp_path / "spared.json").digest == written["card"]["model"]
     assert written["card"]["loss"] < written["card"]["loss_of_equal_shares"]
     assert told["kept_back"] == written["card"]["kept_back"]
     assert set(written["card"]["kept_back"]) == {"1", "2", "3", "5", "10", "20"}
     assert main(["train", "spared", "--out", str(tmp_path), "--scenes-count", "0"]) == 2
+
+
+def test_what_ships_is_what_the_command_wrote():
+    shipped = json.loads((files("palimpsest.restoration") / "weights" / "spared.json").read_text())
+    assert shipped["card"]["model"] == SHIPPED.digest
+    assert shipped["card"]["seed"] == 0
+    assert shipped["card"]["scenes"] == SCENES
+    assert set(shipped["card"]["kept_back"]) == {"1", "2", "3", "5", "10", "20"}

@@ -15,19 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import BandTable
-from palimpsest.restoration import spared_habits
 from palimpsest.restoration.restorer import damage_of
 from palimpsest.restoration.sources import runs_of
-from palimpsest.restoration.spared import (
-    MOST_PIXELS,
-    MOSTLY,
-    apart_from,
-    components_of,
-    filled,
-    judged_as_lost,
-    places_of,
-)
-from palimpsest.restoration.spared_tellers import NAMES, USUAL, Tellers, strain, tellers
+from palimpsest.restoration.spared import apart_from, judged_as_lost, likeness_of, spoken
+from palimpsest.restoration.spared_habits import products, signs
+from palimpsest.restoration.spared_tellers import KERNELS, NAMES, Tellers, strain, tellers
 from palimpsest.restoration.study import study
 from palimpsest.restoration.verdict import judge
 from palimpsest.restoration.view import view_of
@@ -67,6 +59,7 @@ class Gap:
         differing: variance of it over pixels, ``(band,)``.
         elsewhere: places and values of other pixels of the scene.
         spread: standard deviation of each component in the scene, ``(component,)``.
+        dark: where a spectrum of zeros stands, ``(component + 1,)``.
     """
 
     scene: int
@@ -81,6 +74,7 @@ class Gap:
     differing: NDArray[np.float64]
     elsewhere: tuple[NDArray[np.float64], NDArray[np.float64]]
     spread: NDArray[np.float64]
+    dark: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +85,9 @@ class Draws:
         number: of clean pixels, ``(row,)``.
         draw: which draw a row belongs to, ``(row,)``, from zero without gaps.
         weight: of the row in its draw, by bands, ``(row,)``.
-        about: what habits are multiplied by, ``(row, 3)``; see :func:`~palimpsest.restoration.spared_habits.signs`.
+        about: what habits are multiplied by, ``(row, 5)``; see :func:`~palimpsest.restoration.spared_habits.signs`.
         alone: logarithm of what each way misses of the clean pixels, ``(row, way)``.
+        missed: mean product of what the ways miss of them, ``(row, way, way)``.
         strained: ``(row, way)``.
         product: mean product of the ways' errors elsewhere, ``(row, way, way)``.
     """
@@ -102,6 +97,7 @@ class Draws:
     weight: NDArray[np.float64]
     about: NDArray[np.float64]
     alone: NDArray[np.float64]
+    missed: NDArray[np.float64]
     strained: NDArray[np.float64]
     product: NDArray[np.float64]
 
@@ -149,22 +145,20 @@ def _gap(
     seen = study(case.struck, reasons, knowledge, doubted=True)
     table = judge(seen, network).weights
     lost = seen.sources.everywhere
-    gap, told = np.flatnonzero(lost), ~lost
+    gap = np.flatnonzero(lost)
     count = case.truth[0].size
     pixels = np.sort(rng.choice(count, min(POOL, count), replace=False))
     view = view_of(case.struck, reasons, seen.axis, pixels, seen.unit)
     said, judged = judged_as_lost(seen, view, table)
-    some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
-    usual = judged_as_lost(seen, some, table)[1][:, gap]
-    mean, turned = components_of(seen.judged, told)
+    likeness = likeness_of(seen, table)
+    places, values = likeness.stand(view)
+    usual = likeness.judged[:, gap]
     truth = np.asarray(case.truth).reshape(len(lost), -1)[:, pixels][seen.axis.order][gap].T.astype(np.float64)
     apart = [apart_from(said, judged, source)[:, gap] for source in range(len(said.values))]
     return Gap(
         scene, tuple(np.searchsorted(gap, gap[(gap >= run.first) & (gap < run.last)]) for run in runs_of(lost)),
         truth / seen.unit, judged[:, gap].astype(np.float64), np.asarray(apart, np.float32), said.speaks[:, :, gap],
-        places_of(view, told, mean, turned), filled(view, told, mean).astype(np.float64), usual.mean(0), usual.var(0),
-        (places_of(some, told, mean, turned), filled(some, told, mean).astype(np.float64)),
-        places_of(seen.judged, told, mean, turned).std(0),
+        places, values, usual.mean(0), usual.var(0), likeness.elsewhere, likeness.spread, likeness.dark,
     )
 
 
@@ -172,25 +166,27 @@ def draws(gaps: Sequence[Gap], usual: NDArray[np.float64], seed: int, numbers: S
     """Clean pixels drawn from gaps, and what every way of telling makes of them."""
     rows = []
     for draw, (gap, clean, others) in enumerate(_drawn(gaps, seed, numbers)):
-        strained = strain((gap.places[clean], gap.seen[clean]), gap.elsewhere, gap.spread)
+        strained = strain((gap.places[clean], gap.seen[clean]), gap.elsewhere, gap.spread, gap.dark)
         for bands in gap.runs:
             ways, errors = _told(gap, clean, others, bands, usual)
-            signs = spared_habits.signs(ways.missed, float(gap.differing[bands].mean()), strained)
+            about, alone, by_way = signs(ways.missed, float(gap.differing[bands].mean()), strained)
             product = errors @ errors.T / errors.shape[1]
-            rows.append((float(clean.size), draw, bands.size / gap.shown.shape[1], *signs, product))
-    number, which, weight, about, alone, by_way, products = (np.array(column) for column in zip(*rows, strict=True))
-    return Draws(number, which, weight, about, alone, by_way, products)
+            weight = bands.size / gap.shown.shape[1]
+            rows.append((float(clean.size), draw, weight, about, alone, products(ways.missed), by_way, product))
+    return Draws(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def kernels(gaps: Sequence[Gap], seed: int) -> NDArray[np.float64]:
     """Mean products of errors where one pixel is clean, by kernel, the base alone last, ``(row, kernel, kernel)``."""
     out = []
-    each = np.eye(USUAL.size).reshape(-1, *USUAL.shape)
+    each = np.eye(KERNELS[0] * KERNELS[1]).reshape(-1, *KERNELS)
     for gap, clean, others in _drawn(gaps, seed, (1,)):
         for bands in gap.runs:
             told = [_told(gap, clean, others, bands, one) for one in each]
             missed = told[0][1][JUDGED]
-            followed = np.tensordot(told[0][0].follows[_WARILY], _heard(gap, clean, bands)[:, others], 1).reshape(-1)
+            followed = np.einsum(
+                "sb,spb->pb", told[0][0].follows[_WARILY], _heard(gap, clean, bands)[:, others]
+            ).reshape(-1)
             for way, base in ((_CARRIED, missed), (_WARILY, missed + followed)):
                 errors = np.stack([*(answer[1][way] for answer in told), base])
                 out.append(errors @ errors.T / errors.shape[1])
@@ -211,7 +207,7 @@ def _drawn(
 
 def _heard(gap: Gap, clean: NDArray[np.intp], bands: NDArray[np.intp]) -> NDArray[np.float64]:
     """The sources that speak of a run, less the judgement, ``(source, pixel, band)``."""
-    speaking = gap.speaks[:, clean][:, :, bands].mean((1, 2)) > MOSTLY
+    speaking = spoken(gap.speaks[:, clean][:, :, bands])
     return gap.apart[speaking][:, :, bands].astype(np.float64)
 
 
@@ -221,8 +217,8 @@ def _told(
     """The ways of telling a run, and their errors elsewhere, ``(way, voxel)``."""
     apart, judged, shown = _heard(gap, clean, bands), gap.judged[:, bands], gap.shown[:, bands]
     ways = tellers(
-        shown[clean], judged[clean], apart[:, clean], gap.level[bands], gap.places[clean], gap.spread, usual
+        shown[clean], judged[clean], apart[:, clean], gap.level[bands], gap.places[clean], gap.spread, gap.dark, usual
     )
-    answers = ways.constant[:, None] + gap.places[others] @ ways.slope + ways.kept[:, None, None] * judged[others]
-    answers += np.tensordot(ways.follows, apart[:, others], 1)
+    answers = ways.answers(gap.places[others], judged[others], apart[:, others])
     return ways, (answers - shown[others]).reshape(len(NAMES), -1)
+

@@ -1,7 +1,8 @@
 """``palimpsest train spared``: how far each way of telling a lost band from a few clean pixels is believed.
 
-Examples: :mod:`~palimpsest_pipelines.spared_examples`, made scenes alone, judged by the weights that ship. For every
-three scenes to learn from one more is made and kept back to measure.
+Examples: :mod:`~palimpsest_pipelines.spared_examples`, made scenes alone, judged by the weights that ship, and each
+once more with a judgement that is wrong on purpose (:mod:`~palimpsest_pipelines.spared_bending`). For every three
+scenes to learn from one more is made and kept back to measure, as it is.
 
 Loss: the margin in decibels over the better of the judgement and the ridge on the same pixels, at most six, losses
 counted seven times, and a pull of 0.002 times the habits' squares. Optimiser: Adam, 400 steps over all examples at
@@ -13,16 +14,17 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from palimpsest.errors import UsageError
-from palimpsest.restoration import spared_habits
 from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.one_thread import one_thread
-from palimpsest.restoration.spared_tellers import NAMES, USUAL
+from palimpsest.restoration.spared_habits import SIGNS, Habits
+from palimpsest.restoration.spared_tellers import KERNELS, NAMES, REGRESSIONS
+from palimpsest_pipelines.spared_bending import bent
 from palimpsest_pipelines.spared_examples import JUDGED, draws, gaps_of, kernels
 
 if TYPE_CHECKING:
@@ -38,55 +40,14 @@ if TYPE_CHECKING:
 SCENES, KEPT_BACK = 42, 3  # scenes to learn from; one more is kept back for each so many
 STEPS, RATE, PULL = 400, 0.05, 0.002
 MOST_GAIN, LOSSES = 6.0, 6.0  # dB; what a loss counts beside what it takes from the mean
-LEAST_USUAL = 0.01
+LEAST_BELIEVED = 0.01
 LOSS_LIMIT = -0.3  # dB: margins below are counted
 _TINY = 1e-10
-
-
-@dataclass(frozen=True, slots=True)
-class Constants:
-    """What :mod:`~palimpsest.restoration.spared_habits` and the tellers go by.
-
-    Args:
-        habits: ``(way, 3)``.
-        sharp: not negative.
-        strained: of each way, ``(way,)``, from 0 to 1.
-        usual: of each kernel, ``(ratio, doubt)``, above zero, of sum one.
-
-    Raises:
-        UsageError: another shape, or numbers that cannot be.
-    """
-
-    habits: NDArray[np.float64]
-    sharp: float
-    strained: NDArray[np.float64]
-    usual: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        shapes = self.habits.shape, self.strained.shape, self.usual.shape
-        wanted = spared_habits.HABITS.shape, spared_habits.STRAINED.shape, USUAL.shape
-        if shapes != wanted:
-            raise UsageError("constants of another shape", got=shapes, wanted=wanted)
-        if not all(np.isfinite(part).all() for part in (self.habits, self.sharp, self.strained, self.usual)):
-            raise UsageError("constants that are no numbers", wanted="finite ones")
-        if self.sharp < 0 or (self.strained < 0).any() or (self.strained > 1).any():
-            raise UsageError("constants out of range", got=(self.sharp, self.strained.tolist()), wanted="0 to 1")
-        if (self.usual <= 0).any() or abs(float(self.usual.sum()) - 1) > 1e-6:
-            raise UsageError("beliefs that are no shares", got=self.usual.tolist(), wanted="above zero, of sum one")
-
-    def written(self) -> dict[str, Any]:
-        """As JSON takes it, named as where they ship."""
-        return {
-            "HABITS": self.habits.tolist(), "SHARP": self.sharp, "STRAINED": self.strained.tolist(),
-            "USUAL": self.usual.tolist(),
-        }
-
-
-SHIPPED = Constants(spared_habits.HABITS, spared_habits.SHARP, spared_habits.STRAINED, USUAL)
+_LEAST = 1e-12
 
 
 def main(options: argparse.Namespace) -> int:
-    """The verb ``train spared``: make scenes, collect, fit, measure on scenes kept back, write constants and card."""
+    """The verb ``train spared``: make scenes, collect, fit, measure on scenes kept back, write habits and card."""
     from palimpsest.atomic import write_bytes
     from palimpsest.commands import note, print_result
     from palimpsest.knowledge.release import load
@@ -96,94 +57,98 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("no scene to learn from", got=count, wanted="1 or more")
     options.out.mkdir(parents=True, exist_ok=True)
     where = options.out / "spared.json"
-    constants, card = learn(load(None), count, options.seed, note)
-    write_bytes(where, (json.dumps({**constants.written(), "card": card}, indent=1) + "\n").encode())
-    print_result({"constants": str(where), **card}, as_json=options.json)
+    habits, card = learn(load(None), count, options.seed, note)
+    write_bytes(where, (json.dumps({**habits.to_dict(), "card": card}, indent=1) + "\n").encode())
+    print_result({"habits": str(where), **card}, as_json=options.json)
     return 0
 
 
 def learn(
     knowledge: KnowledgeBase, count: int, seed: int, note: Callable[[str], None]
-) -> tuple[Constants, dict[str, Any]]:
-    """Constants fitted to ``count`` made scenes, and a scorecard of them on others; the same for the same seed."""
+) -> tuple[Habits, dict[str, Any]]:
+    """Habits fitted to ``count`` made scenes, and a scorecard of them on others; the same for the same seed."""
     started = time.perf_counter()
     network = load_integrator(None)
     numbers = range(count + max(1, count // KEPT_BACK))
     with one_thread():
         gaps = [gap for number in numbers for gap in gaps_of(number, seed, knowledge, network, note)]
         taught, kept = [g for g in gaps if g.scene < count], [g for g in gaps if g.scene >= count]
-        usual = fit_usual(kernels(taught, seed))
-        examples = draws(taught, usual, seed)
-        constants = fit(examples, usual)
-        equal = replace(constants, habits=np.zeros_like(constants.habits), sharp=0.0)
+        believed = fit_kernels(kernels(taught, seed))
+        wrong = [bent(gap, seed, number) for number, gap in enumerate(taught)]
+        examples = draws([*taught, *wrong], believed, seed)
+        habits = fit(examples, believed)
+        equal = replace(habits, usual=np.zeros_like(habits.usual), sharp=0.0)
         card = {
             "seed": seed, "scenes": count, "scenes_kept_back": len(numbers) - count, "gaps": len(taught),
             "examples": int(examples.draw.max()) + 1, "judge": network.digest, "release": knowledge.release,
-            "loss_of_equal_shares": round(loss(examples, equal), 4), "loss": round(loss(examples, constants), 4),
-            "kept_back": scored(draws(kept, usual, seed), constants),
-            "kept_back_by_what_ships": scored(draws(kept, USUAL, seed), SHIPPED),
+            "loss_of_equal_shares": round(loss(examples, equal), 4), "loss": round(loss(examples, habits), 4),
+            "model": habits.digest, "kept_back": scored(draws(kept, believed, seed), habits),
             "seconds": round(time.perf_counter() - started, 1),
         }
-    return constants, card
+    return habits, card
 
 
 @one_thread()
-def fit_usual(products: NDArray[np.float64]) -> NDArray[np.float64]:
+def fit_kernels(products: NDArray[np.float64]) -> NDArray[np.float64]:
     """What is to be believed of each kernel where one pixel is clean, ``(ratio, doubt)``; see :func:`kernels`."""
     import torch
 
     inner, base = torch.tensor(products[:, :-1, :-1]), torch.tensor(products[:, -1, -1])
-    free = torch.zeros(USUAL.size, dtype=torch.float64, requires_grad=True)
+    free = torch.zeros(inner.shape[-1], dtype=torch.float64, requires_grad=True)
 
     def missed() -> torch.Tensor:
         share = torch.softmax(free, 0)
         return _loss(torch.einsum("i,rij,j->r", share, inner, share), base)
 
     _descend([free], missed)
-    share = np.maximum(torch.softmax(free.detach(), 0).numpy(), LEAST_USUAL)
-    return np.asarray(share / share.sum()).reshape(USUAL.shape)
+    share = np.maximum(torch.softmax(free.detach(), 0).numpy(), LEAST_BELIEVED)
+    return np.asarray(share / share.sum()).reshape(KERNELS)
 
 
 @one_thread()
-def fit(examples: Draws, usual: NDArray[np.float64], steps: int = STEPS) -> Constants:
-    """Habits, sharpness and strain that lower the loss most, from equal shares on."""
+def fit(examples: Draws, believed: NDArray[np.float64], steps: int = STEPS) -> Habits:
+    """Habits that lower the loss most, from equal shares on; ``believed`` of each kernel, as they keep it."""
     import torch
 
     better = torch.tensor(examples.better)
-    habits = torch.zeros(spared_habits.HABITS.shape, dtype=torch.float64, requires_grad=True)
+    usual = torch.zeros((len(NAMES), SIGNS), dtype=torch.float64, requires_grad=True)
     sharp = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)  # of a logarithm
-    bent = torch.tensor([-2.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)  # before a sigmoid
-    way = torch.tensor([0] * (len(NAMES) - 2) + [1, 2])
+    most = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)  # of a logarithm
+    bent = torch.tensor([-2.0] + [0.0] * REGRESSIONS, dtype=torch.float64, requires_grad=True)  # before a sigmoid
+    far = torch.full((len(NAMES),), -1.0, dtype=torch.float64, requires_grad=True)  # before a sigmoid
+    way = torch.tensor([0] * (len(NAMES) - REGRESSIONS) + list(range(1, 1 + REGRESSIONS)))
     first = torch.ones(len(NAMES), dtype=torch.float64)
     first[JUDGED] = 0  # the judgement is nothing that the clean pixels were fitted to
 
     def missed() -> torch.Tensor:
-        own = _mixed(examples, habits, sharp.exp(), torch.sigmoid(bent)[way] * first)
-        return _loss(own, better) + PULL * habits.square().sum()
+        strained = torch.sigmoid(bent)[way] * first
+        own = _mixed(examples, usual, sharp.exp(), most.exp(), strained, torch.sigmoid(far))
+        return _loss(own, better) + PULL * usual.square().sum()
 
-    _descend([habits, sharp, bent], missed, steps)
-    strained = (torch.sigmoid(bent)[way] * first).detach().numpy()
-    return Constants(habits.detach().numpy(), float(sharp.detach().exp()), strained, usual)
+    _descend([usual, sharp, most, bent, far], missed, steps)
+    with torch.no_grad():
+        strained, strayed = (torch.sigmoid(bent)[way] * first).numpy(), torch.sigmoid(far).numpy()
+        return Habits(usual.numpy(), float(sharp.exp()), float(most.exp()), strained, strayed, believed)
 
 
-def loss(examples: Draws, constants: Constants) -> float:
-    """What :func:`fit` lowers, without the pull of the habits."""
+def loss(examples: Draws, habits: Habits) -> float:
+    """What :func:`fit` lowers, without the pull."""
     import torch
 
-    return float(_loss(torch.tensor(missed_by(examples, constants)), torch.tensor(examples.better)))
+    return float(_loss(torch.tensor(missed_by(examples, habits)), torch.tensor(examples.better)))
 
 
-def missed_by(examples: Draws, constants: Constants) -> NDArray[np.float64]:
-    """Mean square elsewhere of the ways mixed by some constants, ``(draw,)``."""
+def missed_by(examples: Draws, habits: Habits) -> NDArray[np.float64]:
+    """Mean square elsewhere of the ways mixed by some habits, ``(draw,)``."""
     import torch
 
-    parts = constants.habits, np.asarray(constants.sharp), constants.strained
+    parts = habits.usual, np.asarray(habits.sharp), np.asarray(habits.most), habits.strained, habits.strayed
     return np.asarray(_mixed(examples, *(torch.tensor(part) for part in parts)).numpy())
 
 
-def scored(examples: Draws, constants: Constants) -> dict[str, dict[str, float]]:
+def scored(examples: Draws, habits: Habits) -> dict[str, dict[str, float]]:
     """Margins over the better of judgement and ridge, dB, by the number of clean pixels."""
-    margin = 10 * np.log10((examples.better + _TINY) / (missed_by(examples, constants) + _TINY))
+    margin = 10 * np.log10((examples.better + _TINY) / (missed_by(examples, habits) + _TINY))
     return {
         str(int(number)): {
             "mean_db": round(float(part.mean()), 3), "least_db": round(float(part.min()), 3),
@@ -194,15 +159,29 @@ def scored(examples: Draws, constants: Constants) -> dict[str, dict[str, float]]
 
 
 def _mixed(
-    examples: Draws, habits: torch.Tensor, sharp: torch.Tensor, strained: torch.Tensor
+    examples: Draws, usual: torch.Tensor, sharp: torch.Tensor, most: torch.Tensor, strained: torch.Tensor,
+    strayed: torch.Tensor,
 ) -> torch.Tensor:
     """As :func:`~palimpsest.restoration.spared_habits.believed` mixes: mean square elsewhere, ``(draw,)``."""
     import torch
 
-    doubt = torch.tensor(examples.alone) + strained * torch.tensor(examples.strained)
-    score = torch.tensor(examples.about) @ habits.T - 0.5 * sharp * torch.tensor(examples.number - 1)[:, None] * doubt
+    product, missed = torch.tensor(examples.product), torch.tensor(examples.missed)
+    further = torch.tensor(examples.number - 1)[:, None]
+    heard = 0.5 * sharp * further / (1 + further / most)
+    score = torch.tensor(examples.about) @ usual.T
+    score = score - heard * (torch.tensor(examples.alone) + strained * torch.tensor(examples.strained))
     share = torch.softmax(score, 1)
-    square = torch.einsum("ri,rij,rj->r", share, torch.tensor(examples.product), share)
+
+    def of_mix(products: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("ri,rij,rj->r", share, products, share)[:, None]
+
+    rest = of_mix(missed) + _LEAST
+    apart = [
+        (torch.diagonal(each, dim1=1, dim2=2) - 2 * torch.einsum("rij,rj->ri", each, share) + of_mix(each)).clamp(min=0)
+        for each in (product, missed)
+    ]
+    share = torch.softmax(score - heard * strayed * torch.log((apart[0] + rest) / (apart[1] + rest)), 1)
+    square = torch.einsum("ri,rij,rj->r", share, product, share)
     total = torch.zeros(int(examples.draw.max()) + 1, dtype=torch.float64)
     return total.index_add(0, torch.tensor(examples.draw), square * torch.tensor(examples.weight))
 

@@ -7,6 +7,7 @@ was measured would be a claim that nothing supports.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.sources import GROUP, SOURCES, propose
-from palimpsest.restoration.spared import spared_of
+from palimpsest.restoration.spared import Spared, spared_of
 from palimpsest.restoration.study import Study, study
 from palimpsest.restoration.verdict import Verdict, judge
 from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, to_repair, view_of
@@ -168,9 +169,16 @@ def _assemble(
     restored = replace(cube.with_data(data, f"restored {named.size} voxels"), reasons=clean)
     return Restoration(
         cube, restored, grid.quantum, tuple(ledger.decisions), tuple(ledger.contributions), named[order], widths[order],
-        classes.reshape(data.shape), reasons, "" if knowledge is None else knowledge.release, grounds.network.digest,
-        report,
+        classes.reshape(data.shape), reasons, "" if knowledge is None else knowledge.release,
+        _model(grounds.network, spared), report,
     )
+
+
+def _model(network: Integrator, spared: Spared | None) -> str:
+    """The identity of what was learned and took part."""
+    if spared is None:
+        return network.digest
+    return hashlib.sha256(f"{network.digest} {spared.habits}".encode()).hexdigest()
 
 
 def _spoken(seen: Study, companion: Companions | None) -> dict[str, float]:

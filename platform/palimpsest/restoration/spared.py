@@ -8,14 +8,14 @@ and by habits that were fitted on made scenes (:mod:`~palimpsest.restoration.spa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palimpsest.restoration.correlation_decoder import mixture
 from palimpsest.restoration.sources import propose
-from palimpsest.restoration.spared_habits import believed
+from palimpsest.restoration.spared_habits import believed, load
 from palimpsest.restoration.spared_tellers import strain, tellers
 from palimpsest.restoration.view import ACCEPTED, view_of
 
@@ -24,13 +24,44 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import Cube
     from palimpsest.restoration.sources import Proposals
+    from palimpsest.restoration.spared_habits import Habits
     from palimpsest.restoration.study import Study
     from palimpsest.restoration.view import View
 
 MOST_PIXELS = 200
 COMPONENTS = 15
-MOSTLY = 0.5  # of a run's voxels: a source that speaks less there is not followed
+_MOSTLY = 0.5  # of a run's voxels: a source that speaks less there is not followed
 _FEWEST_JUDGED = 3  # pixels from which on what is left of the error is told by the others
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """A scene in the bands that are not lost: where its pixels stand, and what is judged of some of them.
+
+    Args:
+        told: those bands, ``(band,)``.
+        mean: of the scene there, ``(told band,)``.
+        turned: principal components over the first one's standard deviation, ``(told band, component)``.
+        spread: standard deviation of each component, ``(component,)``.
+        dark: where a spectrum of zeros stands among the components, and how far from their span, ``(component + 1,)``.
+        elsewhere: places ``(pixel, component)`` and values ``(pixel, told band)`` of some pixels.
+        judged: what is judged of those, ``(pixel, band)``.
+        apart: the sources less that, ``(source, pixel, band)``.
+    """
+
+    told: NDArray[np.bool_]
+    mean: NDArray[np.float64]
+    turned: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    dark: NDArray[np.float64]
+    elsewhere: tuple[NDArray[np.float64], NDArray[np.float64]]
+    judged: NDArray[np.float64]
+    apart: NDArray[np.float64]
+
+    def stand(self, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Places and values of a view's pixels, as in ``elsewhere``."""
+        values = np.where(view.usable[:, self.told], view.values[:, self.told], self.mean).astype(np.float64)
+        return np.asarray((values - self.mean) @ self.turned), values
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +69,8 @@ class Spared:
     """A correction that spared pixels taught.
 
     Args:
-        told: bands that likeness is measured in, ``(band,)``.
-        mean: of the scene there, ``(told band,)``.
-        turned: principal components over the first one's standard deviation, ``(told band, component)``.
+        scene: where its pixels stand.
+        habits: identity of what belief went by.
         constant: correction of all pixels, ``(band,)``; zero in bands that are not spared.
         slope: of each component, ``(component, band)``.
         kept: share of the judgement that stays, ``(band,)``; the rest is told by the spared pixels alone.
@@ -48,9 +78,8 @@ class Spared:
         left: share of the error that is left, by how the pixels tell each other, ``(band,)``; one where too few are.
     """
 
-    told: NDArray[np.bool_]
-    mean: NDArray[np.float64]
-    turned: NDArray[np.float64]
+    scene: Likeness
+    habits: str
     constant: NDArray[np.float64]
     slope: NDArray[np.float64]
     kept: NDArray[np.float64]
@@ -59,14 +88,16 @@ class Spared:
 
     def correction(self, view: View, proposals: Proposals, judged: NDArray[np.float64]) -> NDArray[np.float64]:
         """What to add to the judged values of a view, both ``(pixel, band)``; ``proposals`` of the same pixels."""
-        moved = self.constant + places_of(view, self.told, self.mean, self.turned) @ self.slope
+        moved = self.constant + self.scene.stand(view)[0] @ self.slope
         moved -= (1 - self.kept) * judged
         for source in np.flatnonzero(self.follows.any(1)).tolist():
             moved += self.follows[source] * apart_from(proposals, judged, source)
         return np.asarray(moved)
 
 
-def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64]) -> Spared | None:
+def spared_of(
+    cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArray[np.float64], habits: Habits | None = None
+) -> Spared | None:
     """What the few pixels that show otherwise lost bands teach; None where there are none.
 
     Args:
@@ -74,28 +105,28 @@ def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArra
         reasons: why voxels are not to be believed, ``(band, row, col)``.
         seen: the scene.
         table: the judgement, ``(group, band, source)``.
+        habits: what belief goes by; those that ship when left out.
+
+    Raises:
+        ModelMissing: no habits are installed.
     """
     lost = seen.sources.everywhere
     usable = np.isin(reasons.reshape(len(reasons), -1), ACCEPTED)[seen.axis.order]
     rare = lost & usable.any(1)
     if not rare.any() or lost.all():
         return None
+    habits = load() if habits is None else habits
     pixels = np.flatnonzero(usable[rare].any(0))
     pixels = pixels[:: -(-pixels.size // MOST_PIXELS)]
     view = view_of(cube, reasons, seen.axis, pixels, seen.unit)
     said, judged = judged_as_lost(seen, view, table)
-    some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
-    scene = judged_as_lost(seen, some, table)[1]
-    told = ~lost
-    mean, turned = components_of(seen.judged, told)
-    places = places_of(view, told, mean, turned)
-    spread = places_of(seen.judged, told, mean, turned).std(0)
-    elsewhere = places_of(some, told, mean, turned), filled(some, told, mean)
-    strained = strain((places, filled(view, told, mean)), elsewhere, spread)
+    scene = likeness_of(seen, table)
+    places, values = scene.stand(view)
+    strained = strain((places, values), scene.elsewhere, scene.spread, scene.dark)
     shown = view.usable & rare
     zeros, ones = np.zeros(lost.size), np.ones(lost.size)
-    slope, follows = np.zeros((turned.shape[1], lost.size)), np.zeros((len(said.values), lost.size))
-    out = Spared(told, mean, turned, zeros, slope, ones, follows, ones.copy())
+    slope, follows = np.zeros((places.shape[1], lost.size)), np.zeros((len(said.values), lost.size))
+    out = Spared(scene, habits.digest, zeros, slope, ones, follows, ones.copy())
     # Bands of one run that the same pixels show are told together: the judgement may be right in the next run.
     run = np.cumsum(np.diff(np.flatnonzero(rare), prepend=-1) > 1)
     _, first, kind = np.unique(np.vstack([run, shown[:, rare]]), axis=1, return_index=True, return_inverse=True)
@@ -103,16 +134,18 @@ def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArra
         bands = np.flatnonzero(rare)[kind.reshape(-1) == number]
         here = np.ix_(shown[:, band], bands)
         true = view.values[here].astype(np.float64)
-        speaking = np.flatnonzero(said.speaks[:, :, bands].mean((1, 2)) > MOSTLY)
+        speaking = spoken(said.speaks[:, :, bands])
         apart = np.zeros((speaking.size, *true.shape))
         for row, source in enumerate(speaking.tolist()):
             apart[row] = apart_from(said, judged, source)[here]
-        ways = tellers(true, judged[here], apart, scene[:, bands].mean(0), places[shown[:, band]], spread)
-        share = believed(ways.missed, float(scene[:, bands].var(0).mean()), strained)
+        ways = tellers(true, judged[here], apart, scene.judged[:, bands].mean(0), places[shown[:, band]],
+                       scene.spread, scene.dark, habits.kernels)
+        elsewhere = ways.answers(scene.elsewhere[0], scene.judged[:, bands], scene.apart[speaking][:, :, bands])
+        share = believed(habits, ways.missed, float(scene.judged[:, bands].var(0).mean()), strained, elsewhere)
         out.constant[bands] = share @ ways.constant
         out.slope[:, bands] = np.tensordot(share, ways.slope, 1)
         out.kept[bands] = share @ ways.kept
-        out.follows[np.ix_(speaking, bands)] = (share @ ways.follows)[:, None]
+        out.follows[np.ix_(speaking, bands)] = np.tensordot(share, ways.follows, 1)
         if len(true) >= _FEWEST_JUDGED:
             missed = float(np.square(np.tensordot(share, ways.missed, 1)).mean())
             off = max(float(np.square(true - judged[here]).mean()), 1e-30)
@@ -121,16 +154,22 @@ def spared_of(cube: Cube, reasons: NDArray[np.uint8], seen: Study, table: NDArra
     return out
 
 
-def places_of(
-    view: View, told: NDArray[np.bool_], mean: NDArray[np.float64], turned: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Where the pixels of a view stand among the components, ``(pixel, component)``; see :class:`Spared`."""
-    return np.asarray((filled(view, told, mean) - mean) @ turned)
-
-
-def filled(view: View, told: NDArray[np.bool_], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of a view in the bands of likeness, ``(pixel, told band)``; the mean where one is lost."""
-    return np.where(view.usable[:, told], view.values[:, told], mean)
+def likeness_of(seen: Study, table: NDArray[np.float64]) -> Likeness:
+    """Where a scene's pixels stand, by the bands that are not lost; ``table`` as of :func:`spared_of`."""
+    told = ~seen.sources.everywhere
+    known = seen.judged.usable[:, told]
+    mean = np.asarray((seen.judged.values[:, told] * known).sum(0) / np.maximum(known.sum(0), 1), np.float64)
+    centred = np.where(known, seen.judged.values[:, told] - mean, 0.0).astype(np.float64)
+    _, strength, directions = np.linalg.svd(centred, full_matrices=False)
+    first = max(float(strength[0]) / np.sqrt(max(len(centred), 1)), 1e-9) if strength.size else 1.0
+    turned = np.asarray(directions[:COMPONENTS].T / first, np.float64)
+    dark = -mean @ turned
+    beyond = np.sqrt(max(float(np.square(mean).sum()) / first**2 - float(np.square(dark).sum()), 0.0))
+    some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
+    said, judged = judged_as_lost(seen, some, table)
+    apart = np.stack([apart_from(said, judged, source) for source in range(len(said.values))])
+    bare = Likeness(told, mean, turned, np.zeros(0), np.append(dark, beyond), (judged, judged), judged, apart)
+    return replace(bare, spread=bare.stand(seen.judged)[0].std(0), elsewhere=bare.stand(some))
 
 
 def judged_as_lost(seen: Study, view: View, table: NDArray[np.float64]) -> tuple[Proposals, NDArray[np.float64]]:
@@ -140,16 +179,11 @@ def judged_as_lost(seen: Study, view: View, table: NDArray[np.float64]) -> tuple
     return said, mixture(said, np.moveaxis(table[seen.groups.of(blind)], 2, 0))
 
 
+def spoken(speaks: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The sources to be heard about a run, of where they speak there, ``(source, pixel, band)``."""
+    return np.flatnonzero(speaks.mean((1, 2)) > _MOSTLY)
+
+
 def apart_from(said: Proposals, judged: NDArray[np.float64], source: int) -> NDArray[np.float64]:
     """A source less the judgement, ``(pixel, band)``; zero where it is silent."""
     return np.where(said.speaks[source], said.values[source] - judged, 0.0)
-
-
-def components_of(view: View, told: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of some pixels, and their principal components over the first one's standard deviation."""
-    seen = view.usable[:, told]
-    mean = (view.values[:, told] * seen).sum(0) / np.maximum(seen.sum(0), 1)
-    centred = np.where(seen, view.values[:, told] - mean, 0.0).astype(np.float64)
-    _, strength, directions = np.linalg.svd(centred, full_matrices=False)
-    spread = max(float(strength[0]) / np.sqrt(max(len(centred), 1)), 1e-9) if strength.size else 1.0
-    return np.asarray(mean, np.float64), np.asarray(directions[:COMPONENTS].T / spread, np.float64)

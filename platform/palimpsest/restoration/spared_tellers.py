@@ -18,23 +18,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 NAMES = (
-    "judged", "carried", "carried half", "carried level", "restacked", "restacked warily", "regressed evenly",
-    "regressed",
+    "judged", "carried", "carried half", "carried level", "restacked", "restacked warily", "gained",
+    "gained restacked", "proportional", "regressed evenly", "regressed",
 )
-BASES = 5  # of these, the ones with a base that is carried on
-_KEPT = (1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 0.0)  # share of the judgement's differences between pixels
+_KEPT = (1.0, 0.5, 0.0)  # share of the judgement's differences between pixels
 _PULLS = (0.3, 2.0)  # towards the judgement, against what the pixels show, where sources are weighed anew
+REGRESSIONS = 3  # of these, the last, without a base
 _RATIOS = (0.1, 0.5, 2.0, 8.0)  # of the variance that goes with the spectrum to that which all pixels share
 _DOUBTS = (0.015, 0.2, 2.0)  # variance of what is a pixel's own, to both of these
 _RAISED = ((0.0, 0.3), (0.5, 0.7))  # powers by which weak components are raised, and how far each is believed
-# What is believed of each ratio (rows) and doubt where there is but one pixel; fitted as spared_habits was.
-USUAL = np.array([[0.01, 0.01, 0.01], [0.40, 0.19, 0.01], [0.15, 0.17, 0.02], [0.01, 0.01, 0.01]])
+KERNELS = len(_RATIOS), len(_DOUBTS)
 _SHARP = 0.3  # how sharply better doubts and ratios are preferred
 _EVEN = 0.5  # the same of the regression 'regressed evenly'
 _LEAST_RAISED = 1e-3
+_DRAWN = 0.05  # of a mean pixel, that speaks for a gain of one
+_MOST_GAIN = 20.0
+_IN_PROPORTION = 1e-3  # of the mean spectrum's square: what a band may differ by that nothing foretells
 _RIDGE = 1e-2
 _FREE = 1e4  # prior variance of a level that nobody foretold
 _TINY = 1e-14
@@ -43,13 +47,13 @@ _LEAST = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Tellers:
-    """Each way's answer in the bands of a run: ``constant + places @ slope + kept * judged + follows @ apart``.
+    """Each way's answer in the bands of a run: ``constant + places @ slope + kept * judged + sum of follows * apart``.
 
     Args:
         constant: ``(way, band)``.
         slope: ``(way, component, band)``.
-        kept: ``(way,)``.
-        follows: of each source, ``(way, source)``.
+        kept: ``(way, band)``.
+        follows: of each source, ``(way, source, band)``.
         missed: what each pixel shows less what the way foretells of it by the others, ``(way, pixel, band)``.
     """
 
@@ -59,10 +63,18 @@ class Tellers:
     follows: NDArray[np.float64]
     missed: NDArray[np.float64]
 
+    def answers(
+        self, places: NDArray[np.float64], judged: NDArray[np.float64], apart: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What each way says of some pixels, ``(way, pixel, band)``; arguments as of :func:`tellers`."""
+        told = self.constant[:, None] + places @ self.slope + self.kept[:, None] * judged
+        return np.asarray(told + np.einsum("wsb,spb->wpb", self.follows, apart, optimize=True))
+
 
 def tellers(
     shown: NDArray[np.float64], judged: NDArray[np.float64], apart: NDArray[np.float64], level: NDArray[np.float64],
-    places: NDArray[np.float64], spread: NDArray[np.float64], usual: NDArray[np.float64] = USUAL,
+    places: NDArray[np.float64], spread: NDArray[np.float64], dark: NDArray[np.float64],
+    usual: NDArray[np.float64],
 ) -> Tellers:
     """All ways of telling.
 
@@ -73,40 +85,40 @@ def tellers(
         level: mean judgement of the scene, ``(band,)``.
         places: of the pixels among the scene's components, ``(pixel, component)``.
         spread: standard deviation of each component in the scene, ``(component,)``.
-        usual: what is believed of each kernel where there is but one pixel, of the shape of :data:`USUAL`.
+        dark: where a spectrum of zeros stands among the components, and how far from their span, ``(component + 1,)``.
+        usual: what is believed of each kernel where there is but one pixel, of the shape :data:`KERNELS`.
     """
     count, bands = shown.shape
-    raised = _raised(spread, _EVEN)
     bank = _bank(places, spread, usual)
-    constant, slope = [np.zeros(bands)], [np.zeros((places.shape[1], bands))]
-    follows = np.zeros((len(NAMES), len(apart)))
+    ones, nobody = np.ones(bands), np.zeros((len(apart), bands))
     error = shown - judged
-    missed = [error]
-    rests = [(kept, shown - level - kept * (judged - level)) for kept in _KEPT[1:4]]
-    found = [((1 - kept) * level, rest, rest) for kept, rest in rests]
-    for number, pull in enumerate(_PULLS):
+    out = [(np.zeros(bands), np.zeros((places.shape[1], bands)), ones, nobody, error)]
+
+    def carry(base: NDArray[np.float64], kept: NDArray[np.float64], follows: NDArray[np.float64],
+              rest: NDArray[np.float64], alone: NDArray[np.float64]) -> None:
+        constant, slope, missed = _carried(bank, rest, alone)
+        out.append((base + constant, slope, kept, follows, missed))
+
+    for share in _KEPT:
+        rest = shown - level - share * (judged - level)
+        carry((1 - share) * level, share * ones, nobody, rest, rest)
+    for pull in _PULLS:
         followed, rest, alone = _restacked(error, apart, pull)
-        follows[4 + number] = followed
-        found.append((np.zeros(bands), rest, alone))
-    for base, rest, alone in found:
-        told = _carried(bank, rest, alone)
-        constant.append(base + told[0])
-        slope.append(told[1])
-        missed.append(told[2])
-    evenly = _RIDGE * _power(spread, raised)
-    for scale, doubt in ((raised, evenly), (np.ones_like(raised), _RIDGE)):
-        told = _regressed(places / scale, shown, doubt)
-        constant.append(told[0])
-        slope.append(told[1] / scale[:, None])
-        missed.append(told[2] if count > 1 else shown - level)
-    return Tellers(np.stack(constant), np.stack(slope), np.asarray(_KEPT), follows, np.stack(missed))
+        carry(np.zeros(bands), ones, followed[:, None] * ones, rest, alone)
+    for follow in (0 * followed, followed):
+        said = judged + np.tensordot(follow, apart, 1)
+        gain, rest, alone = _gained(shown, said, level)
+        carry(np.zeros(bands), gain, follow[:, None] * gain, rest, alone)
+    for constant, slope, missed in _regressions(places, shown, spread, dark):
+        out.append((constant, slope, 0 * ones, nobody, missed if count > 1 else shown - level))
+    return Tellers(*(np.stack(part) for part in zip(*out, strict=True)))
 
 
 def strain(
     pixels: tuple[NDArray[np.float64], NDArray[np.float64]], scene: tuple[NDArray[np.float64], NDArray[np.float64]],
-    spread: NDArray[np.float64],
-) -> tuple[float, float]:
-    """How much worse a regression does in the scene than where each pixel is told by the others, logarithms.
+    spread: NDArray[np.float64], dark: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """How much worse each regression does in the scene than where each pixel is told by the others, logarithms.
 
     Seen in bands that all show. Negative where the pixels stand further apart than the scene does; zero for one pixel.
 
@@ -114,19 +126,18 @@ def strain(
         pixels: places among the components ``(pixel, component)`` and values in those bands ``(pixel, band)``.
         scene: the same of other pixels.
         spread: standard deviation of each component in the scene, ``(component,)``.
+        dark: where a spectrum of zeros stands, ``(component + 1,)``; see :func:`tellers`.
 
     Returns:
-        Of the regression on raised components, and of the plain one.
+        ``(3,)``, in the order of the regressions among :data:`NAMES`.
     """
     if len(pixels[0]) < 2:
-        return 0.0, 0.0
-    raised = _raised(spread, _EVEN)
+        return np.zeros(3)
     out = []
-    for scale, doubt in ((raised, _RIDGE * _power(spread, raised)), (np.ones_like(raised), _RIDGE)):
-        constant, slope, missed = _regressed(pixels[0] / scale, pixels[1], doubt)
-        off = np.square(constant + scene[0] / scale @ slope - scene[1]).mean()
+    for constant, slope, missed in _regressions(*pixels, spread, dark):
+        off = np.square(constant + scene[0] @ slope - scene[1]).mean()
         out.append(float(np.log(off / max(float(np.square(missed).mean()), _TINY) + _LEAST)))
-    return out[0], out[1]
+    return np.array(out)
 
 
 def _raised(spread: NDArray[np.float64], power: float) -> NDArray[np.float64]:
@@ -220,6 +231,54 @@ def _followed(joint: NDArray[np.float64], aim: NDArray[np.float64], pull: float)
     root = np.linalg.cholesky(system)
     shares, _ = nnls(root.T, np.linalg.solve(root, aim))
     return np.asarray(shares / max(1.0, float(shares.sum())))
+
+
+def _gained(
+    shown: NDArray[np.float64], said: NDArray[np.float64], level: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """What each band is to be multiplied by, what is left, and what is where the pixel is not asked.
+
+    Light, path and calibration are wrong by a factor: it shows in one pixel, and dark ones share it.
+
+    Args:
+        shown: ``(pixel, band)``.
+        said: of them, ``(pixel, band)``.
+        level: of the scene, ``(band,)``.
+    """
+    square = _DRAWN * np.square(level) + _TINY
+    onto, own = shown * said, np.square(said)
+
+    def gain(onto: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.clip((onto + square) / (own + square), 1 / _MOST_GAIN, _MOST_GAIN))
+
+    whole = gain(onto.sum(0), own.sum(0))
+    rest = shown - whole * said
+    if len(shown) == 1:
+        return whole, rest, rest
+    return whole, rest, shown - gain(onto.sum(0) - onto, own.sum(0) - own) * said
+
+
+def _regressions(
+    places: NDArray[np.float64], shown: NDArray[np.float64], spread: NDArray[np.float64], dark: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+    """Constant, slope and what is missed where each pixel is left out, of the ways that have no base."""
+    yield _proportional(places, shown, dark)
+    raised = _raised(spread, _EVEN)
+    for scale, doubt in ((raised, _RIDGE * _power(spread, raised)), (np.ones_like(raised), _RIDGE)):
+        constant, slope, missed = _regressed(places / scale, shown, doubt)
+        yield constant, slope / scale[:, None], missed
+
+
+def _proportional(
+    places: NDArray[np.float64], shown: NDArray[np.float64], dark: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """A ridge regression through the dark: what shows no light anywhere shows none in the gap."""
+    from_dark = places - dark[:-1]
+    doubt = _IN_PROPORTION * max(float(np.square(dark).sum()), _TINY)
+    inverse = np.linalg.inv(from_dark @ from_dark.T + dark[-1] ** 2 + doubt * np.eye(len(places)))
+    ahead = inverse @ shown
+    slope = from_dark.T @ ahead
+    return dark[-1] ** 2 * ahead.sum(0) - dark[:-1] @ slope, slope, ahead / np.diag(inverse)[:, None]
 
 
 def _regressed(
