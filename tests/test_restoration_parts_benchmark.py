@@ -17,7 +17,7 @@ def test_a_noisy_scene_comes_back_from_a_stream_with_less_noise(monkeypatch, tmp
     monkeypatch.setattr(parts, "RATES", (1.0,))
     monkeypatch.setattr(parts, "MADE", parts.MADE[:1])
     notes = []
-    table = parts.run_parts(("coded",), Plan(tmp_path, ("made",)), notes.append)
+    table = parts.run_parts(("coded",), Plan((tmp_path,), ("made",)), notes.append)
     assert len(notes) == len(table) == 7
     assert table["made-vegetation at 1.0 bpppc palimpsest rate"] <= 1.02
     after, before = (

@@ -60,7 +60,7 @@ class Plan:
     """What to run.
 
     Args:
-        scenes: folder of ENVI cubes.
+        scenes: folders of ENVI cubes, or single cubes of any format.
         only: names of the scenes to take; 'made' is the name of the made ones.
         cases: cases to run; all that apply when empty. 'wide' stands for every wide run.
         side: rows and columns cut from the middle of each scene; None takes it whole.
@@ -73,7 +73,7 @@ class Plan:
         out: file for one JSON line a result; lines are added.
     """
 
-    scenes: Path
+    scenes: tuple[Path, ...]
     only: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     side: int | None = None
@@ -110,8 +110,8 @@ def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
                 with plan.out.open("a") as lines:
                     lines.write(json.dumps(asdict(result)) + "\n")
     if not results:
-        raise UsageError("no such scene or case", where=plan.scenes, got=(plan.only, plan.cases),
-                         wanted="names of .hdr files")
+        raise UsageError("no such scene or case", where=", ".join(map(str, plan.scenes)),
+                         got=(plan.only, plan.cases), wanted="names of cubes there, and of cases")
     return summary(results)
 
 

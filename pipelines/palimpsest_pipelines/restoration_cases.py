@@ -18,7 +18,7 @@ import numpy as np
 from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -97,19 +97,19 @@ class Case:
 
 
 def cases_of(
-    scenes: Path, only: tuple[str, ...] = (), wanted: tuple[str, ...] = (), side: int | None = None
+    scenes: Sequence[Path], only: tuple[str, ...] = (), wanted: tuple[str, ...] = (), side: int | None = None
 ) -> Iterator[Case]:
     """The cases asked for, scene by scene.
 
     Args:
-        scenes: folder of ENVI cubes.
+        scenes: folders of ENVI cubes, or single cubes of any format.
         only: names of the scenes to take; 'made' is the name of the made ones.
         wanted: cases; all that apply when empty. A name without variant stands for all variants.
         side: rows and columns that are cut from the middle of larger scenes.
     """
     from palimpsest.formats import read
 
-    for path in sorted(scenes.glob("*.hdr")):
+    for path in (path for place in scenes for path in (sorted(place.glob("*.hdr")) if place.is_dir() else [place])):
         if only and path.stem not in only:
             continue
         cube = read(path)

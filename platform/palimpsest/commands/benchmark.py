@@ -22,7 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         subjects.add_parser("identification", help="names and time against the outside judge of the expert rules")
     )
     restoration = subjects.add_parser("restoration", help="defects repaired, against interpolation and rivals")
-    restoration.add_argument("--scenes", type=Path, required=True, help="folder of ENVI cubes")
+    restoration.add_argument("--scenes", type=Path, nargs="+", required=True,
+                             help="folders of ENVI cubes, or single cubes")
     restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
     restoration.add_argument("--rivals", type=Path, help="folder with restorers.py")
     restoration.add_argument("--cases", nargs="+", help="cases to run (default: all that apply)")
@@ -136,7 +137,7 @@ def run(options: argparse.Namespace) -> int:
         from palimpsest_pipelines import benchmark_restoration
 
         wanted = benchmark_restoration.Plan(
-            scenes=options.scenes, only=tuple(options.only or ()), cases=tuple(options.cases or ()),
+            scenes=tuple(options.scenes), only=tuple(options.only or ()), cases=tuple(options.cases or ()),
             side=options.side, rivals=options.rivals, rival_cache=options.rival_cache, ablation=options.ablation,
             wrong=options.wrong, judges=options.judges, out=options.out, saw=options.saw,
         )
