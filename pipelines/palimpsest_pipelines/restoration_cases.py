@@ -2,7 +2,8 @@
 
 Cases: noise (a05, a10, b: every voxel is judged); c, d, e (noise with impulses, stripes, dead lines) with the mask
 known and, as 'c:blind', without it; f (short runs of bands missing), g (half the voxels missing), wide:NAME (whole
-runs of bands missing in every pixel), clean:N:NAME (the same, but for N pixels); 'decoded' (a stream of a tenth of a
+runs of bands missing in every pixel), clean:N:NAME (the same, but for N pixels; five draws of them, 'clean:N:NAME' and
+'clean:N:NAME:1' to ':4', since one decides by chance); 'decoded' (a stream of a tenth of a
 bit per sample: every voxel is judged, none may get worse); made scenes with mixed defects, the mask known ('made') and
 flagged defects alone ('made:blind'). Noise, struck and g are run on made scenes too, which have a truth without noise;
 f, wide and clean on made scenes as a sensor would have measured them, judged against that truth.
@@ -41,6 +42,7 @@ NOISE = ("a05", "a10", "b")
 STRUCK = ("c", "d", "e")
 BLIND = ":blind"
 CLEAN = (1, 3, 10)
+DRAWS = 5  # of clean pixels
 _CLEAN_SEED = 41
 
 
@@ -84,6 +86,11 @@ class Case:
     def kind(self) -> str:
         """The case without its variant: 'c' of 'c:blind', 'wide' of 'wide:red_edge'."""
         return self.name.split(":")[0]
+
+    @property
+    def draw(self) -> int:
+        """Which draw of clean pixels; 0 where nothing is drawn several times."""
+        return draw_of(self.name)
 
     @property
     def is_blind(self) -> bool:
@@ -151,17 +158,29 @@ def signed(cube: Cube) -> Cube:
 
 
 def is_wanted(name: str, wanted: tuple[str, ...]) -> bool:
-    """Whether a case was asked for by its name or by that of its kind."""
-    return not wanted or name in wanted or name.split(":")[0] in wanted
+    """Whether a case was asked for by its name, by that of its kind or by that of all its draws."""
+    return not wanted or name in wanted or name.split(":")[0] in wanted or cell_of(name) in wanted
+
+
+def draw_of(name: str) -> int:
+    """Which draw of clean pixels a case is: 2 of 'clean:3:red_edge:2', 0 of 'clean:3:red_edge' and of all others."""
+    parts = name.split(":")
+    return int(parts[3]) if len(parts) > 3 else 0
+
+
+def cell_of(name: str) -> str:
+    """The name of a case without its draw: 'clean:3:red_edge' of 'clean:3:red_edge:2'."""
+    return ":".join(name.split(":")[:3])
 
 
 def clean_case(scene: str, cube: Cube, name: str) -> Case:
-    """Whole runs missing in all pixels but a few, seeded: 'clean:N:NAME'."""
+    """Whole runs missing in all pixels but a few, seeded: 'clean:N:NAME', or 'clean:N:NAME:DRAW'."""
     from palimpsest.scenes import degrade
 
-    _, number, run = name.split(":", 2)
+    _, number, run = cell_of(name).split(":")
+    draw = draw_of(name)
     struck = degrade(cube, f"wide:{run}")
-    rng = np.random.default_rng([_CLEAN_SEED, int(number)])
+    rng = np.random.default_rng([_CLEAN_SEED, int(number), *([draw] if draw else [])])
     spared = rng.choice(cube.data[0].size, int(number), replace=False)
     data, reasons = np.array(struck.cube.data), struck.reasons.copy()
     bands = len(data)
@@ -205,7 +224,8 @@ def case_names(cube: Cube) -> tuple[str, ...]:
     ]
     inside.append("three_runs_of_15")
     struck = [name + variant for name in STRUCK for variant in ("", BLIND)]
-    clean = [f"clean:{number}:{name}" for name in inside for number in CLEAN]
+    again = ["", *(f":{draw}" for draw in range(1, DRAWS))]
+    clean = [f"clean:{number}:{name}{draw}" for name in inside for number in CLEAN for draw in again]
     return (*NOISE, *struck, "f", "g", *(f"wide:{name}" for name in inside), *clean)
 
 
