@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from palimpsest.codec.container import header
 from palimpsest.codec.container import stream as container
 from palimpsest.codec.container.damage import finest_whole_level
@@ -17,6 +15,7 @@ from palimpsest.codec.reader import open_stream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube, Window
@@ -68,7 +67,4 @@ def error_model(path: Path | str) -> ErrorModel:
     if plan.asked is not None:
         return ErrorModel(plan.asked / math.sqrt(3), float(plan.asked.max()))
     spectral = header.read_spectral(stream, plan.shape.bands)
-    weights = spectral.weights / 256
-    # A uniform quantiser errs by step^2 / 12 a component; what was not kept errs by less than that each.
-    rmse = np.sqrt(spectral.step**2 / 12) / weights * plan.sampling.quantum
-    return ErrorModel(rmse, None)
+    return ErrorModel(spectral.band_rmse * plan.sampling.quantum, None)

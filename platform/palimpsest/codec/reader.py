@@ -345,8 +345,13 @@ class StreamReader:
             reach = float(1 << level)
             a, b, c, d, e, f = place.transform
             place = Georeference(place.crs_wkt, (a * reach, b * reach, c, d * reach, e * reach, f))
+        bands = self.bands.select(chosen)
+        if self.plan.mode == "rate" and level == 0:
+            with np.errstate(over="ignore"):  # an absurd quantum
+                rmse = self._spectral.band_rmse[chosen] * self.plan.sampling.quantum
+            bands = replace(bands, coder_rmse=rmse if np.isfinite(rmse).all() else None)
         cube = Cube(
-            data, self.bands.select(chosen), nodata=self.plan.nodata, scale=float(head.get("scale", 1.0)),
+            data, bands, nodata=self.plan.nodata, scale=float(head.get("scale", 1.0)),
             offset=float(head.get("offset", 0.0)), units=str(head.get("units", "")), georeference=place,
             name=str(head.get("name", "cube")), sensor=str(head.get("sensor", "")),
             metadata={str(k): str(v) for k, v in head.get("metadata", {}).items()},

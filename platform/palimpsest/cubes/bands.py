@@ -53,9 +53,12 @@ class BandTable:
         reasons: a :class:`Reason` per band, ``(band,)`` uint8; GOOD wherever ``good``.
         names: band names, or empty.
         fwhm_is_assumed: True when ``fwhm_nm`` is a guess (10 nm), which every report repeats.
+        coder_rmse: root mean square error that a coder was allowed in each band, stored units, ``(band,)``; None
+            where values were not decoded from a stream with a rate. No file but a stream says so.
 
     Raises:
-        CubeRefused: lengths disagree, or a centre or width is not a positive finite number.
+        CubeRefused: lengths disagree, a centre or width is not a positive finite number, or an error no such number
+            and not zero.
     """
 
     count: int
@@ -65,6 +68,7 @@ class BandTable:
     reasons: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     names: tuple[str, ...] = ()
     fwhm_is_assumed: bool = False
+    coder_rmse: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.good.size == 0:
@@ -72,7 +76,7 @@ class BandTable:
         if self.reasons.size == 0:
             default = np.where(self.good, Reason.GOOD, Reason.BAD_BAND).astype(np.uint8)
             object.__setattr__(self, "reasons", default)
-        for name in ("centre_nm", "fwhm_nm", "good", "reasons"):
+        for name in ("centre_nm", "fwhm_nm", "good", "reasons", "coder_rmse"):
             column = getattr(self, name)
             if column is not None and column.shape != (self.count,):
                 raise CubeRefused(f"{name} does not fit the bands", got=column.shape, wanted=f"({self.count},)")
@@ -83,6 +87,8 @@ class BandTable:
                 raise CubeRefused(
                     f"{name} is not a positive number", where=f"band {band}", got=column[band], wanted="nanometres"
                 )
+        if self.coder_rmse is not None and not (np.isfinite(self.coder_rmse) & (self.coder_rmse >= 0)).all():
+            raise CubeRefused("coder_rmse is not a size of errors", wanted="zero or more in every band")
         if self.names and len(self.names) != self.count:
             raise CubeRefused("band names do not fit the bands", got=len(self.names), wanted=self.count)
 
@@ -114,6 +120,7 @@ class BandTable:
             reasons=self.reasons[index],
             names=tuple(self.names[i] for i in index) if self.names else (),
             fwhm_is_assumed=self.fwhm_is_assumed,
+            coder_rmse=None if self.coder_rmse is None else self.coder_rmse[index],
         )
 
     def marked(self, bad: NDArray[np.bool_], reason: Reason) -> BandTable:

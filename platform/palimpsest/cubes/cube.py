@@ -167,5 +167,6 @@ class Cube:
         )
 
     def with_data(self, data: NDArray[np.generic], step: str) -> Cube:
-        """The same cube with other values and one more line of history."""
-        return replace(self, data=data, history=(*self.history, step))
+        """The same cube with other values and one more line of history; a coder's error is no longer told."""
+        bands = self.bands if self.bands.coder_rmse is None else replace(self.bands, coder_rmse=None)
+        return replace(self, data=data, bands=bands, history=(*self.history, step))

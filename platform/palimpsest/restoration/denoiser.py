@@ -97,7 +97,7 @@ class _Factors:
 
 def denoise(
     values: Table, trusted: NDArray[np.bool_], model: LowRank, rows: int, cols: int,
-    ill: NDArray[np.bool_] | None = None,
+    ill: NDArray[np.bool_] | None = None, least: float = 0.0,
 ) -> Denoised:
     """The scene's values without noise, everywhere.
 
@@ -108,6 +108,8 @@ def denoise(
         rows: of the scene.
         cols: of the scene.
         ill: bands with impulses, ``(band,)``: a voxel that stands out there is not trusted.
+        least: of the model's noise, which no band is said to have less of however little its values show: where a
+            coder took a part of it off (:mod:`~palimpsest.restoration.coder_noise`).
     """
     sigma = np.maximum(np.sqrt(model.noise), _SMALLEST_NOISE)
     trusted = trusted & model.known
@@ -122,13 +124,13 @@ def denoise(
     images = z.reshape(rows, cols, kept)
     clean = denoise_images(images, power)
     z = clean.images.reshape(-1, kept)
-    factors, _ = _refitted(factors, z, values, trusted)
+    factors, _ = _refitted(factors, z, values, trusted, least * sigma**2)
     if ill is not None and ill.any():
         trusted = _doubted(factors, z, values, trusted, ill)
     factors, images, pilot = _turned(factors, z, values, trusted, (rows, cols))
     clean = refine(images, pilot)
     z = clean.images.reshape(len(values), -1)
-    factors, doubt = _refitted(factors, z, values, trusted)
+    factors, doubt = _refitted(factors, z, values, trusted, least * sigma**2)
     variance = clean.variance.reshape(z.shape)
     out, spread = np.empty(values.shape, np.float32), np.empty(values.shape, np.float32)
     residual = np.empty(values.shape, np.float32)
@@ -231,9 +233,9 @@ def _posterior_mean(
 
 
 def _refitted(
-    factors: _Factors, z: Table, values: Table, trusted: NDArray[np.bool_]
+    factors: _Factors, z: Table, values: Table, trusted: NDArray[np.bool_], least: NDArray[np.float64]
 ) -> tuple[_Factors, _Doubt]:
-    """Mean, loadings and noise of every band by the clean factors, and how sure the loadings are."""
+    """Mean, loadings and noise, at least ``least``, of every band by the clean factors; how sure the loadings are."""
     kept, bands = z.shape[1], values.shape[1]
     gram, cross = np.zeros((bands, kept, kept)), np.zeros((bands, kept))
     total, count, square = np.zeros(bands), np.zeros(bands), np.zeros(bands)
@@ -259,7 +261,7 @@ def _refitted(
     explained = (plain * cross).sum(1)
     noise = np.maximum((power - explained) / np.maximum(number - kept - 1, 1.0), 1e-6)
     enough = count > 2 * kept + 2
-    noise = np.where(enough, noise, 1.0)
+    noise = np.maximum(np.where(enough, noise, 1.0), least / factors.sigma**2)
     # Unit factors, the strongest over all bands first, and values that are not whitened: there bands are alike.
     unit = _root_of_cover(z)
     turn = np.linalg.svd(plain @ unit * factors.sigma[:, None], full_matrices=False)[2].T

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import Reason
+from palimpsest.restoration.coder_noise import LEAST_NOISE, as_before_coding
 from palimpsest.restoration.defect_search import ILL, Found, search
 from palimpsest.restoration.denoiser import denoise
 from palimpsest.restoration.explain import SENTENCES
@@ -165,15 +166,17 @@ def _without_noise(
     cube = found.cube
     axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
     view = whole_view(replace(cube, data=level), reasons, axis, unit, kept)
-    model = found.model
+    model, coded = found.model, cube.bands.coder_rmse
     if model is None:
-        fitted = fit_robust(view.values, view.usable, *cube.shape[1:])
+        shown = view.values if coded is None else as_before_coding(view.values, coded[axis.order] / unit)
+        fitted = fit_robust(shown, view.usable, *cube.shape[1:])
         if fitted is None:
             return None
         model = fitted.model
-        del fitted  # its residuals are as large as the scene
+        del fitted, shown  # as large as the scene
+    least = 0.0 if coded is None else LEAST_NOISE
     struck = np.isin(reasons, (Reason.IMPULSE, Reason.SATURATED)).reshape(len(reasons), -1).mean(1)[axis.order]
-    clean = denoise(view.values, view.usable, model, *cube.shape[1:], struck > ILL)
+    clean = denoise(view.values, view.usable, model, *cube.shape[1:], struck > ILL, least)
     out, told, spread = np.array(level), np.array(level), np.zeros(cube.shape, np.float32)
     known = np.zeros(len(out), bool)
     known[axis.order] = model.known

@@ -111,6 +111,12 @@ class SpectralLevel:
         """How many components are kept."""
         return int(self.basis.shape[1])
 
+    @property
+    def band_rmse(self) -> NDArray[np.float64]:
+        """Expected root mean square error of each band in rate mode, stored integer units, ``(band,)``."""
+        # A uniform quantiser errs by step^2 / 12 a component; what was not kept errs by less than that each.
+        return np.asarray(np.sqrt(self.step**2 / 12) * WEIGHT_UNIT / self.weights)
+
     def decoded_basis(self) -> NDArray[np.float64]:
         """The basis as the decoder has it, ``(band, component)`` float64."""
         return self.basis.astype(np.float64) * np.exp2(-self.shifts.astype(np.float64))
