@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.trial_stacking import Stacked
 
 MOST_CORRECTION = 4.0
-MOST_TOLD = 0.8  # the same where trials told the weights
+MOST_TOLD = 1.8  # the same where trials told the weights
 MOST_LOG_TRUST = 1.2
 MOST_HABIT = 0.5
 LEAST_TRUST = 1.5  # in trials made in the damaged band itself
@@ -76,7 +76,7 @@ class Aligner(nn.Module):
             beta = torch.where(speaks[:, LOW_RANK, None], beta.clamp(min=LEAST_TRUST), beta)
         score = -2 * _LN10 * beta * log_error
         if trials is not None:
-            # Where trials told the weights, habit corrects them a little; where nothing was tried, it is all there is.
+            # Where trials told the weights, habit corrects them; where nothing was tried, it is all there is.
             said = torch.where(trials.is_told[:, None], MOST_TOLD * torch.tanh(said / MOST_TOLD), said)
             score = torch.where(trials.is_told[:, None], trials.score, score)
         score = (score + said).masked_fill(~speaks, -1e9)
