@@ -29,7 +29,12 @@ def figures():
 def test_more_clean_pixels_tell_more(figures):
     assert figures[10][1] > figures[0][1] + 3
     assert figures[3][1] > figures[0][1]
-    assert figures[1][1] > figures[0][1] - 1
+    # One pixel may be an odd one: a mean of three draws.
+    several = [figures[1][1]]
+    for draw in (1, 2):
+        case = clean_case("s", scene(), f"clean:1:three_runs_of_15:{draw}")
+        several.append(score(case, restore(case.struck, knowledge=None, mask=case.usable).restored.data)[0])
+    assert np.mean(several) > figures[0][1]
 
 
 def test_what_they_tell_is_a_contribution_of_its_own_and_the_sum_stays_exact(figures):
