@@ -8,7 +8,7 @@ from cube_makers import plain_cube
 from shared_data import SCENES, needs_shared
 
 from palimpsest.cubes import BandTable, Cube, Reason
-from palimpsest.cubes.defects import find_defects
+from palimpsest.cubes.defects import exact_defects, find_defects
 from palimpsest.cubes.noise import noise_sigma
 from palimpsest.cubes.preprocess import denormalise, mark_defects, normalise
 from palimpsest.errors import CubeRefused
@@ -169,3 +169,28 @@ def test_normalised_bands_lie_about_one():
     spread = np.abs(normal.data).mean(axis=(1, 2))
     assert (spread > 0.3).all()
     assert (spread < 1.5).all()
+
+
+def test_a_band_with_many_dead_lines_is_no_noisy_band():
+    data, _ = scene(rows=32, cols=32)
+    rng = np.random.default_rng(2)
+    dead = {band: rng.choice(32, 12, replace=False) for band in (5, 17, 30)}
+    for band, columns in dead.items():
+        data[band][:, columns] = 0
+    found = exact_defects(plain_cube(data))
+    assert not found.bands.any()
+    for band, columns in dead.items():
+        assert (found.voxels[band][:, columns] == Reason.DEAD).all()
+    assert (found.voxels == Reason.DEAD).sum() == 3 * 12 * 32
+
+
+def test_a_line_that_is_dead_in_a_noisy_band_is_named():
+    data, _ = scene(rows=32, cols=32)
+    data[9] = 1000 + 800 * np.random.default_rng(3).normal(size=data[9].shape)
+    data[9][:, 4] = 0
+    found = exact_defects(plain_cube(data))
+    assert found.bands[9] == Reason.NOISY
+    assert (found.voxels[9][:, 4] == Reason.DEAD).all()
+    marked = mark_defects(plain_cube(data), found).voxel_reasons()[9]
+    assert (marked[:, 4] == Reason.DEAD).all()
+    assert (np.delete(marked, 4, axis=1) == Reason.NOISY).all()

@@ -9,7 +9,7 @@ Missions' own flags, where a file brings them, come first; nothing here overrule
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +45,8 @@ class Defects:
 
     Args:
         bands: a :class:`~palimpsest.cubes.bands.Reason` per band, ``(band,)`` uint8; GOOD where nothing was found.
-        voxels: a reason per voxel, ``(band, row, col)`` uint8; GOOD where nothing was found, and in bad bands.
+        voxels: a reason per voxel, ``(band, row, col)`` uint8; GOOD where nothing was found, and in bad bands, but for
+            dead lines of noisy ones.
     """
 
     bands: NDArray[np.uint8]
@@ -84,12 +85,20 @@ def exact_defects(cube: Cube) -> Defects:
     if min(cube.shape[1:]) < SMALLEST_SIDE:
         return Defects(bands, voxels)
     usable = cube.usable()
-    bands = bands_without_signal(cube, usable, noise_sigma(cube))
-    for band in np.flatnonzero(bands == Reason.GOOD).tolist():
-        plane, known = np.asarray(cube.data[band]), usable[band]
-        voxels[band][saturated(plane, known)] = Reason.SATURATED
+    for band, plane in enumerate(cube.data):
         for axis in (0, 1):
-            voxels[band][dead_lines(plane, known, axis)] = Reason.DEAD
+            voxels[band][dead_lines(np.asarray(plane), usable[band], axis)] = Reason.DEAD
+    # Dead lines are no noise: a band with many of them would pass for one in which the scene cannot be seen.
+    living, known = cube, usable
+    if voxels.any():
+        known = usable & (voxels == Reason.GOOD)
+        living = replace(cube, reasons=np.maximum(cube.voxel_reasons(), voxels))
+    bands = bands_without_signal(cube, known, noise_sigma(living))
+    # A line that is dead in a noisy band holds not even noise, and would pass for a measurement.
+    voxels[(bands != Reason.GOOD) & (bands != Reason.NOISY)] = Reason.GOOD
+    for band in np.flatnonzero(bands == Reason.GOOD).tolist():
+        clipped = saturated(np.asarray(cube.data[band]), usable[band])
+        voxels[band][clipped & (voxels[band] == Reason.GOOD)] = Reason.SATURATED
     return Defects(bands, voxels)
 
 
