@@ -27,6 +27,7 @@ from scipy.ndimage import uniform_filter, uniform_filter1d
 
 from palimpsest.restoration.smooth_loadings import smoothed
 from palimpsest.restoration.spatial_prior import denoise_images, refine
+from palimpsest.restoration.untold import untold_variance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,12 +135,13 @@ def denoise(
     variance = clean.variance.reshape(z.shape)
     out, spread = np.empty(values.shape, np.float32), np.empty(values.shape, np.float32)
     residual = np.empty(values.shape, np.float32)
-    told = trusted.sum(0)
+    told, held = trusted.sum(0), np.asarray(np.linalg.inv(_root_of_cover(z)), np.float64)
     for part, block in _blocks(values):
         white = z[part] @ factors.loadings.T
         out[part] = white
         residual[part] = np.where(trusted[part], (block - factors.mean) / factors.sigma - white, 0.0)
         spread[part] = variance[part] @ np.square(factors.loadings).T + doubt.of(z[part], told)
+        spread[part] += untold_variance(factors.loadings, held, trusted[part])
     _give_back(out, spread, residual, trusted, (rows, cols))
     out *= factors.sigma.astype(np.float32)
     out += factors.mean.astype(np.float32)
