@@ -18,18 +18,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from palimpsest.cubes import Reason
 from palimpsest.cubes.defects import Defects, exact_defects, find_defects
 from palimpsest.cubes.noise import MAD_TO_SIGMA
 from palimpsest.cubes.preprocess import mark_defects
 from palimpsest.restoration.one_thread import one_thread
+from palimpsest.restoration.planes import planes_of, runs
+from palimpsest.restoration.ranks import ascending, ring_median
 from palimpsest.restoration.robust_factors import Lines, fit_robust, whole_view
+from palimpsest.restoration.side_by_side import done, side_by_side
 from palimpsest.restoration.stuck_values import stuck
 from palimpsest.restoration.view import ACCEPTED, Axis, unit_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
@@ -45,7 +49,6 @@ _STRIPE_LEAST = 0.03
 _NEAR = 2  # bands, or lines, on either side
 _CROWD = 4.0  # standard deviations of a count
 _TINY = 1e-6
-_RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,7 @@ def search(cube: Cube) -> Found:
     residual = fitted.residual.reshape(*cube.shape[1:], -1)
     known = view.usable.reshape(residual.shape) & fitted.model.known
     values = view.values.reshape(residual.shape)
-    struck = np.stack([
-        impulses(residual, known, band) | _stuck(values, residual, known, band) for band in range(axis.count)
-    ])
+    struck = _struck(values, residual, known)
     voxels = np.zeros(cube.shape, np.uint8)
     voxels[axis.order] = np.where(struck & ~crowded(struck), np.uint8(Reason.IMPULSE), np.uint8(Reason.GOOD))
     marked = mark_defects(marked, Defects(np.zeros(cube.shape.bands, np.uint8), voxels))
@@ -157,8 +158,8 @@ def impulses(residual: NDArray[np.float32], known: NDArray[np.bool_], band: int)
     if seen.sum() < SMALLEST_SIDE**2:
         return np.zeros(plane.shape, bool)
     near = [b for b in range(band - _NEAR, band + _NEAR + 1) if b != band and 0 <= b < residual.shape[2]]
-    along = np.sort(residual[:, :, near], axis=2)
-    around = median_filter(np.where(seen, plane, 0), footprint=_RING, mode="reflect")
+    along = ascending([residual[:, :, other] for other in near])
+    around = ring_median(np.where(seen, plane, 0))
     odd, sigmas = _all_agree(plane, (_calmer(along), around), seen)
     odd &= np.abs(plane) > _LEAST
     sure = odd & (sigmas > _SURE)
@@ -166,13 +167,35 @@ def impulses(residual: NDArray[np.float32], known: NDArray[np.bool_], band: int)
     return odd & seen & (sigmas > (_LIKELY if is_ill else _SURE))
 
 
-def _stuck(
-    values: NDArray[np.float32], residual: NDArray[np.float32], known: NDArray[np.bool_], band: int
+def _struck(
+    values: NDArray[np.float32], residual: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    plane, seen = residual[:, :, band], known[:, :, band]
+    """Impulses and stuck values of all bands, ``(band, row, col)``; the arguments are ``(row, col, band)``."""
+    rows, cols, bands = values.shape
+    struck = np.empty((bands, rows, cols), bool)
+
+    def look(run: slice) -> None:
+        # Bands lie plane by plane here; those beside the run are asked too.
+        wide = slice(max(0, run.start - _NEAR), min(bands, run.stop + _NEAR))
+        level, rest, shown = (
+            np.moveaxis(planes_of(table.reshape(-1, bands), some).reshape(-1, rows, cols), 0, 2)
+            for table, some in ((values, run), (residual, wide), (known, wide))
+        )
+        for band in range(run.start, run.stop):
+            at = band - wide.start
+            found = _stuck(level[:, :, band - run.start], rest[:, :, at], shown[:, :, at])
+            struck[band] = impulses(rest, shown, at) | found
+
+    done(side_by_side(look, runs(bands)))
+    return struck
+
+
+def _stuck(
+    values: NDArray[np.float32], plane: NDArray[np.float32], seen: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     if seen.sum() < SMALLEST_SIDE**2:
         return np.zeros(plane.shape, bool)
-    return stuck(values[:, :, band], seen, plane, max(MAD_TO_SIGMA * float(np.median(np.abs(plane[seen]))), _TINY))
+    return stuck(values, seen, plane, max(MAD_TO_SIGMA * float(np.median(np.abs(plane[seen]))), _TINY))
 
 
 def crowded(struck: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -201,13 +224,12 @@ def _all_agree(
     return odd, sigmas
 
 
-def _calmer(ascending: NDArray[np.floating]) -> NDArray[np.floating]:
-    """What three quarters of the neighbours, sorted along the last axis, share in sign and at least in size; else 0.
+def _calmer(ordered: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """What three quarters of the neighbours, in ascending order, share in sign and at least in size; else 0.
 
     Some of the neighbours may be struck themselves: they must not make this one pass for ground.
     """
-    count = ascending.shape[-1]
-    low, high = ascending[..., count // 4], ascending[..., -1 - count // 4]
+    low, high = ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]
     return np.where(low > 0, low, np.where(high < 0, high, 0.0))
 
 
@@ -219,7 +241,7 @@ def stripes(lines: Lines) -> NDArray[np.float32]:
         wide = np.pad(offsets, [(_NEAR, _NEAR) if k == axis else (0, 0) for k in (0, 1)])
         beside = [np.roll(wide, shift, axis) for shift in range(-_NEAR, _NEAR + 1) if shift]
         inner = tuple(slice(_NEAR, -_NEAR) if k == axis else slice(None) for k in (0, 1))
-        common = _calmer(np.sort(np.stack(beside, -1), -1))[inner]
+        common = _calmer(ascending(beside))[inner]
         apart = np.sign(offsets) * (offsets - common)
         sure &= apart > np.maximum(_STRIPE_LEAST, 0.5 * np.abs(offsets))
     return np.where(sure, offsets, np.float32(0))
@@ -232,12 +254,18 @@ def noisier_than_its_prediction(
 
     The noise is taken from second differences over squares of four pixels, all ``(row, col, band)``.
     """
-    noisy = np.zeros(values.shape[2], bool)
-    for band in range(values.shape[2]):
-        seen, plane = known[:, :, band], values[:, :, band]
-        whole = seen[:-1, :-1] & seen[1:, :-1] & seen[:-1, 1:] & seen[1:, 1:]
-        if whole.any():
-            twist = 0.5 * (plane[:-1, :-1] - plane[1:, :-1] - plane[:-1, 1:] + plane[1:, 1:])[whole]
-            noise, apart = float(np.median(np.abs(twist))), float(np.median(np.abs(residual[:, :, band][seen])))
-            noisy[band] = noise**2 > 0.5 * apart**2
+    rows, cols, bands = values.shape
+    noisy = np.zeros(bands, bool)
+
+    def look(run: slice) -> None:
+        tables = values, residual, known
+        planes = (planes_of(table.reshape(-1, bands), run).reshape(-1, rows, cols) for table in tables)
+        for band, plane, rest, seen in zip(range(bands)[run], *planes, strict=True):
+            whole = seen[:-1, :-1] & seen[1:, :-1] & seen[:-1, 1:] & seen[1:, 1:]
+            if whole.any():
+                twist = 0.5 * (plane[:-1, :-1] - plane[1:, :-1] - plane[:-1, 1:] + plane[1:, 1:])[whole]
+                noise, apart = float(np.median(np.abs(twist))), float(np.median(np.abs(rest[seen])))
+                noisy[band] = noise**2 > 0.5 * apart**2
+
+    done(side_by_side(look, runs(bands)))
     return noisy

@@ -6,8 +6,7 @@ than noise alone could be, and those that neighbouring pixels share, however wea
 on the clean factors again; neighbouring bands lend each other their coefficients
 (:mod:`~palimpsest.restoration.smooth_loadings`), and a band without signal stays empty. (4) Steps 1 and 2
 once more with the better factors. (5) What is left is noise, with two exceptions that go back into the answer: what is
-alike in neighbouring pixels (a Wiener filter by the residual's own correlation), and what stands out beyond chance in a
-pixel or a small square, in one band or a run of them: a narrow feature of few pixels is what a scientist looks for.
+alike in neighbouring pixels, and what stands out beyond chance (:mod:`~palimpsest.restoration.residue`).
 
 Voxels without trust are predicted and not believed. Opt-in: smoothing what was measured is a claim, and it is the
 user's to make.
@@ -23,15 +22,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import uniform_filter, uniform_filter1d
 
+from palimpsest.restoration.residue import STANDS_OUT, give_back
+from palimpsest.restoration.side_by_side import done, side_by_side
 from palimpsest.restoration.smooth_loadings import smoothed
 from palimpsest.restoration.spatial_prior import denoise_images, refine
 from palimpsest.restoration.untold import untold_variance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from palimpsest.restoration.low_rank import LowRank
@@ -42,10 +40,6 @@ CHUNK = 4096
 _WEAKEST = 2.0  # times the power at which pure noise shows a factor
 _SHARED = 0.25  # of the noise: a weaker factor stays if neighbouring pixels share so much of it
 _WORTH = 0.25  # of the noise: a clean factor with less power is not worth its error
-_STANDS_OUT = 5.5  # sigmas
-_RUNS = (1, 3, 7)  # bands; single ones first, or a strong one would be spread over its neighbours
-_RADIUS = 2  # pixels, of the residual's Wiener filter
-_CORRELATED = 3.0  # standard errors of a correlation that is not there
 _SMALLEST_NOISE = 3e-5
 _MOST_FACTORS = 40
 _DOUBTFUL = 2.8  # sigmas, in bands with impulses
@@ -118,10 +112,14 @@ def denoise(
     factors, power = _more(*_start(model, sigma, edge, values, trusted, (rows, cols)), values, trusted, edge)
     kept = power.size
     z = np.empty((len(values), kept), np.float32)
-    for part, block in _blocks(values):
-        posterior = _posterior_mean(factors, power, block, trusted[part])
-        white = factors.whitened(block, trusted[part], posterior @ factors.loadings.T)
-        z[part] = white @ factors.loadings
+    start = factors
+
+    def turn(part: slice) -> None:
+        posterior = _posterior_mean(start, power, values[part], trusted[part])
+        white = start.whitened(values[part], trusted[part], posterior @ start.loadings.T)
+        z[part] = white @ start.loadings
+
+    done(side_by_side(turn, _blocks(values)))
     images = z.reshape(rows, cols, kept)
     clean = denoise_images(images, power)
     z = clean.images.reshape(-1, kept)
@@ -136,13 +134,16 @@ def denoise(
     out, spread = np.empty(values.shape, np.float32), np.empty(values.shape, np.float32)
     residual = np.empty(values.shape, np.float32)
     told, held = trusted.sum(0), np.asarray(np.linalg.inv(_root_of_cover(z)), np.float64)
-    for part, block in _blocks(values):
+
+    def answer(part: slice) -> None:
         white = z[part] @ factors.loadings.T
         out[part] = white
-        residual[part] = np.where(trusted[part], (block - factors.mean) / factors.sigma - white, 0.0)
+        residual[part] = np.where(trusted[part], (values[part] - factors.mean) / factors.sigma - white, 0.0)
         spread[part] = variance[part] @ np.square(factors.loadings).T + doubt.of(z[part], told)
         spread[part] += untold_variance(factors.loadings, held, trusted[part])
-    _give_back(out, spread, residual, trusted, (rows, cols))
+
+    done(side_by_side(answer, _blocks(values)))
+    give_back(out, spread, residual, trusted, (rows, cols))
     out *= factors.sigma.astype(np.float32)
     out += factors.mean.astype(np.float32)
     np.sqrt(spread, out=spread)
@@ -164,9 +165,12 @@ def _start(
     if not sure.all():
         weak = basis[:, ~sure]
         images = np.empty((len(values), weak.shape[1]))
-        for part, block in _blocks(values):
-            filled = _posterior_mean(factors, power, block, trusted[part]) @ basis.T
-            images[part] = factors.whitened(block, trusted[part], filled) @ weak
+
+        def turn(part: slice) -> None:
+            filled = _posterior_mean(factors, power, values[part], trusted[part]) @ basis.T
+            images[part] = factors.whitened(values[part], trusted[part], filled) @ weak
+
+        done(side_by_side(turn, _blocks(values)))
         common, turn = np.linalg.eigh(_shared_cover(images.reshape(*plane, -1)))
         turn = turn[:, common > _SHARED]
         own, axes = np.linalg.eigh(turn.T @ (power[~sure, None] * turn))
@@ -197,13 +201,18 @@ def _more(
     """With the factors that the residual still holds: a rich scene with little noise has more than were fitted."""
     bands = values.shape[1]
     cover, both = np.zeros((bands, bands)), np.zeros((bands, bands))
-    for part, block in _blocks(values):
-        posterior = _posterior_mean(factors, power, block, trusted[part])
-        white = factors.whitened(block, trusted[part], posterior @ factors.loadings.T)
+
+    def left(part: slice) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        posterior = _posterior_mean(factors, power, values[part], trusted[part])
+        filled = posterior @ factors.loadings.T
+        white = factors.whitened(values[part], trusted[part], filled)
         # What a single voxel does is no factor: impulses are clipped, and only what bands share counts below.
-        rest = np.clip(white - posterior @ factors.loadings.T, -_STANDS_OUT, _STANDS_OUT)
-        cover += rest.T @ rest
-        both += trusted[part].T.astype(np.float32) @ trusted[part].astype(np.float32)
+        rest = np.clip(white - filled, -STANDS_OUT, STANDS_OUT)
+        return rest.T @ rest, trusted[part].T.astype(np.float32) @ trusted[part].astype(np.float32)
+
+    for rest, shown in side_by_side(left, _blocks(values)):
+        cover += rest
+        both += shown
     away = np.eye(bands) - factors.loadings @ factors.loadings.T
     cover = np.where(both > _WEAKEST * bands, cover / np.maximum(both, 1.0), np.eye(bands))
     own = np.sqrt(np.maximum(np.diag(cover), 1e-6))
@@ -217,10 +226,8 @@ def _more(
     return _Factors(factors.mean, factors.sigma, more), np.concatenate([power, strength[:found]])
 
 
-def _blocks(values: Table) -> Iterator[tuple[slice, Table]]:
-    for start in range(0, len(values), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield part, values[part]
+def _blocks(values: Table) -> list[slice]:
+    return [slice(start, start + CHUNK) for start in range(0, len(values), CHUNK)]
 
 
 def _posterior_mean(
@@ -241,17 +248,18 @@ def _refitted(
     kept, bands = z.shape[1], values.shape[1]
     gram, cross = np.zeros((bands, kept, kept)), np.zeros((bands, kept))
     total, count, square = np.zeros(bands), np.zeros(bands), np.zeros(bands)
-    first, power = np.zeros((bands, kept)), np.zeros(bands)
-    for part, block in _blocks(values):
+    first = np.zeros((bands, kept))
+
+    def moments(part: slice) -> tuple[NDArray[np.float64], ...]:
         m = trusted[part].astype(np.float64)
         one = z[part].astype(np.float64)
-        white = np.where(trusted[part], (block - factors.mean) / factors.sigma, 0.0)
-        gram += (m.T @ (one[:, :, None] * one[:, None, :]).reshape(len(one), -1)).reshape(gram.shape)
-        cross += white.T @ one
-        first += m.T @ one
-        total += white.sum(0)
-        count += m.sum(0)
-        square += np.square(white).sum(0)
+        white = np.where(trusted[part], (values[part] - factors.mean) / factors.sigma, 0.0)
+        pairs = m.T @ (one[:, :, None] * one[:, None, :]).reshape(len(one), -1)
+        return pairs.reshape(gram.shape), white.T @ one, m.T @ one, white.sum(0), m.sum(0), np.square(white).sum(0)
+
+    for found in side_by_side(moments, _blocks(values)):
+        for whole, one in zip((gram, cross, first, total, count, square), found, strict=True):
+            whole += one
     number = np.maximum(count, 1.0)
     middle, about = total / number, first / number[:, None]
     gram -= number[:, None, None] * about[:, :, None] * about[:, None, :]
@@ -293,9 +301,12 @@ def _doubted(
 ) -> NDArray[np.bool_]:
     """Trust without the voxels of ill bands that stand out: impulses too weak to be called damage are among them."""
     doubted = trusted.copy()
-    for part, block in _blocks(values):
-        apart = (block[:, ill] - factors.mean[ill]) / factors.sigma[ill] - z[part] @ factors.loadings[ill].T
+
+    def doubt(part: slice) -> None:
+        apart = (values[part, ill] - factors.mean[ill]) / factors.sigma[ill] - z[part] @ factors.loadings[ill].T
         doubted[part, ill] &= np.abs(apart) < _DOUBTFUL
+
+    done(side_by_side(doubt, _blocks(values)))
     return doubted
 
 
@@ -309,84 +320,11 @@ def _turned(
     turned = _Factors(factors.mean, factors.sigma, basis[:, :kept])
     noisy = np.empty((len(values), kept), np.float32)
     pilot = np.empty_like(noisy)
-    for part, block in _blocks(values):
+
+    def turn(part: slice) -> None:
         guess = z[part] @ factors.loadings.T
         pilot[part] = guess @ turned.loadings
-        noisy[part] = turned.whitened(block, trusted[part], guess) @ turned.loadings
+        noisy[part] = turned.whitened(values[part], trusted[part], guess) @ turned.loadings
+
+    done(side_by_side(turn, _blocks(values)))
     return turned, noisy.reshape(*plane, kept), pilot.reshape(*plane, kept)
-
-
-def _give_back(
-    out: Table, spread: Table, residual: Table, trusted: NDArray[np.bool_], plane: tuple[int, int]
-) -> None:
-    """Add to ``out`` what in the residual is no noise: first what stands out, then what neighbours share."""
-    rows, cols = plane
-    cube = residual.reshape(rows, cols, -1)
-    step = max(1, CHUNK // max(cols, 1))
-    above = cube[:0]  # the row before a block as it was: its own part has been given back
-    for start in range(0, rows, step):
-        stop = min(rows, start + step)
-        block = np.concatenate([above, cube[start : min(rows, stop + 1)]])
-        above = cube[stop - 1 : stop].copy()
-        part = slice(start * cols, stop * cols)
-        kept = _standing_out(block)[min(start, 1) :][: stop - start].reshape(-1, out.shape[1]) * trusted[part]
-        out[part] += kept
-        residual[part] -= kept
-    for band in range(cube.shape[2]):
-        plane_of = np.ascontiguousarray(cube[:, :, band], np.float64)
-        found, doubt = _shared_by_neighbours(plane_of, trusted[:, band].reshape(plane))
-        out[:, band] += found.ravel().astype(np.float32)
-        spread[:, band] += np.float32(doubt)
-    np.maximum(spread, 1e-6, out=spread)
-
-
-def _standing_out(residual: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The part of whitened residuals ``(row, col, band)`` that chance does not make."""
-    kept = np.zeros_like(residual)
-    left = residual.copy()
-    for square in (1, 3):
-        for run in _RUNS:
-            mean = uniform_filter1d(left, run, axis=2, mode="reflect") if run > 1 else left
-            if square > 1:
-                mean = uniform_filter(mean, (square, square, 1), mode="reflect")
-            found = np.where(np.abs(mean) * square * np.sqrt(run) > _STANDS_OUT, mean, np.float32(0))
-            kept += found
-            left = residual - kept
-    return kept
-
-
-def _shared_by_neighbours(
-    plane: NDArray[np.float64], trusted: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], float]:
-    """The stationary Wiener filter of a residual by its own correlation, and the variance that it leaves."""
-    rows, cols = plane.shape
-    nothing = np.zeros_like(plane), 0.0
-    if min(rows, cols) < 4 * _RADIUS or not trusted.any():
-        return nothing
-    reach = 2 * _RADIUS
-    lags = np.empty((2 * reach + 1, 2 * reach + 1))
-    for down in range(reach + 1):
-        for right in range(-reach, reach + 1):
-            a = plane[down:, max(right, 0) : cols + min(right, 0)]
-            b = plane[: rows - down, max(-right, 0) : cols - max(right, 0)]
-            number = max(1.0, float(trusted.mean()) * a.size)
-            lags[reach + down, reach + right] = lags[reach - down, reach - right] = float((a * b).sum()) / number
-    whole = lags[reach, reach]
-    near = (lags[reach, reach + 1] + lags[reach + 1, reach]) / 2
-    far = (lags[reach, reach + 2] + lags[reach + 2, reach]) / 2
-    if whole < 1e-9 or near < _CORRELATED * whole / np.sqrt(2 * trusted.sum()):
-        return nothing
-    # Noise has no neighbours: the signal's own variance is what the nearer lags lead to.
-    signal = min(0.999 * whole, near * float(np.clip(near / max(far, 1e-12), 1.0, 1.6)))
-    steps = np.arange(-_RADIUS, _RADIUS + 1)
-    places = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-    apart = places[:, None] - places[None] + reach
-    cover = lags[apart[..., 0], apart[..., 1]]
-    wanted = lags[places[:, 0] + reach, places[:, 1] + reach].copy()
-    wanted[len(places) // 2] = signal
-    weights = np.linalg.solve(cover + 1e-3 * whole * np.eye(len(places)), wanted)
-    wide = np.pad(plane, _RADIUS, mode="reflect")
-    found = np.zeros_like(plane)
-    for (down, right), weight in zip(places + _RADIUS, weights, strict=True):
-        found += weight * wide[down : down + rows, right : right + cols]
-    return found, max(0.0, signal - float(weights @ wanted))

@@ -85,6 +85,17 @@ class Ledger:
         kept = self._shelf.put(voxels[given].astype(index), amount.astype(narrow), trust)
         self.contributions.append(Contribution(decision, *kept))  # type: ignore[arg-type]  # as they were put there
 
+    def beside(self) -> Ledger:
+        """An empty ledger of the same cube, for a window that is decided beside others."""
+        return Ledger(self.voxels, self.told, _shelf=Shelf(room=2**62))
+
+    def join(self, other: Ledger) -> None:
+        """Enter what another ledger holds, as if it had been written here after all that is here."""
+        number = [self._enter(decision) for decision in other.decisions]
+        for part in other.contributions:
+            kept = self._shelf.put(part.voxels, part.values, part.trust)
+            self.contributions.append(Contribution(number[part.decision], *kept))  # type: ignore[arg-type]  # as put
+
     def _enter(self, decision: Decision) -> int:
         if decision not in self._number:
             self._number[decision] = len(self.decisions)

@@ -18,6 +18,7 @@ from scipy.ndimage import uniform_filter
 
 from palimpsest.restoration.grid import Grid
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, on_grid
+from palimpsest.restoration.side_by_side import done, side_by_side
 from palimpsest.restoration.view import Axis, unit_of
 from palimpsest.spectra import resample
 from palimpsest.spectra.continuum import ContinuumWindow
@@ -163,10 +164,11 @@ def given_back(
     """
     _, rows, cols = taken.shape
     step = max(1, BLOCK_PIXELS // cols)
-    noise = np.array([_MAD_TO_SIGMA * np.median(np.abs(plane[plane != 0])) if plane.any() else 0.0 for plane in taken])
+    noise = np.array(list(side_by_side(_noise_taken, taken)))
     known = noise > 0
     back = np.zeros(taken.shape, np.float32)
-    for start in range(0, rows, step):
+
+    def give(start: int) -> None:
         low, high = max(0, start - 1), min(rows, start + step + 1)
         inside = slice(start - low, start - low + min(step, rows - start))
         worth = np.where(taken[:, low:high] != 0, 1.0, 0.0)
@@ -187,7 +189,14 @@ def given_back(
             added += more
             rest -= more
         back[:, start : start + step] = added[:, inside]
+
+    done(side_by_side(give, range(0, rows, step)))
     return back, int((back != 0).any(axis=0).sum())
+
+
+def _noise_taken(plane: NDArray[np.floating]) -> np.floating | float:
+    """Standard deviation of what was taken off a band; 0 where nothing was."""
+    return _MAD_TO_SIGMA * np.median(np.abs(plane[plane != 0])) if plane.any() else 0.0
 
 
 def _supported(

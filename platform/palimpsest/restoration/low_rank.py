@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.restoration.pairs import packed, products, squares
+from palimpsest.restoration.side_by_side import done, side_by_side
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -65,10 +68,13 @@ class LowRank:
         """Posterior mean and standard deviation of every voxel, both ``(pixel, band)``."""
         mean = np.empty(view.values.shape, np.float32)
         spread = np.empty(view.values.shape, np.float32)
-        for part in _parts(len(mean)):
+
+        def tell(part: slice) -> None:
             here = _posterior(self, view.values[part], view.usable[part] & self.known)
             mean[part] = self.mean + here.z @ self.loadings.T
             spread[part] = np.sqrt(np.maximum(here.doubt(self), 0.0))
+
+        done(side_by_side(tell, _parts(len(mean))))
         if self.around is not None:
             mean += self.around.left_over(self, view.pixels)
         return mean, spread
@@ -211,7 +217,8 @@ def left_out(
     """
     residual = np.empty(values.shape, np.float32)
     spread = np.empty(values.shape, np.float32)
-    for part in _parts(len(values)):
+
+    def judge(part: slice) -> None:
         own = trusted[part] & model.known
         here = _posterior(model, values[part], own)
         apart = np.where(model.known, values[part] - model.mean - here.z @ model.loadings.T, 0.0)
@@ -219,6 +226,8 @@ def left_out(
         without = np.maximum(1 - doubt / model.noise, _LEAST_WITHOUT)
         residual[part] = np.where(own, apart / without, apart)
         spread[part] = np.sqrt(np.where(own, model.noise / without, model.noise + np.maximum(doubt, 0.0)))
+
+    done(side_by_side(judge, _parts(len(values))))
     return residual, spread
 
 
@@ -256,12 +265,13 @@ class _Posterior:
 
     def doubt(self, model: LowRank) -> NDArray[np.float64]:
         """Variance of every voxel's prediction, ``(pixel, band)``."""
-        one, other, pairs = _pairs(model.loadings, model.loadings)
+        one, other = np.triu_indices(len(self.whole))
+        pairs = products(model.loadings, model.loadings)
         twice = np.where(one == other, 1.0, 2.0)
         out = np.empty((len(self.z), len(pairs)))
         out[:] = pairs @ (self.whole[one, other] * twice)
         if self.struck.size:
-            out[self.struck] = ((self.apart[:, one, other] * twice) @ pairs.T)[self.kind]
+            out[self.struck] = ((packed(self.apart) * twice) @ pairs.T)[self.kind]
         return out
 
 
@@ -269,41 +279,32 @@ def _parts(count: int) -> list[slice]:
     return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
 
 
-def _pairs(
-    left: NDArray[np.float64], right: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    """Products of each two columns, each pair once, ``(row, pair)``, and which two: half of a symmetric matrix."""
-    one, other = np.triu_indices(left.shape[1])
-    return one, other, left[:, one] * right[:, other]
-
-
-def _square(packed: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Symmetric matrices ``(..., k, k)`` from their pairs."""
-    one, other = np.triu_indices(k)
-    full = np.empty((*packed.shape[:-1], k, k))
-    full[..., one, other] = packed
-    full[..., other, one] = packed
-    return full
-
-
 def _posterior(model: LowRank, y: NDArray[np.floating], m: NDArray[np.bool_]) -> _Posterior:
     """Factors of pixels by the voxels in ``m``, ``(pixel, band)``, False in bands that the model does not know."""
     k = model.loadings.shape[1]
     known = model.known
     weighted = np.where(known[:, None], model.loadings / model.noise[:, None], 0.0)
-    _, _, pairs = _pairs(model.loadings, weighted)
-    whole = np.asarray(np.linalg.inv(np.eye(k) + _square(pairs[known].sum(0), k)), np.float64)
+    pairs = products(model.loadings, weighted)
+    whole = np.asarray(np.linalg.inv(np.eye(k) + squares(pairs[known].sum(0), k)), np.float64)
     struck = np.flatnonzero((~m & known).any(1))
-    _, first, kind = np.unique(np.packbits(m[struck], axis=1), axis=0, return_index=True, return_inverse=True)
-    kind = kind.reshape(-1)
+    # Masks as byte strings: sorted as rows of bytes are, and much faster.
+    masks = np.packbits(m[struck], axis=1)
+    _, first, kind, number = np.unique(
+        masks.view(f"S{masks.shape[1]}").reshape(-1), return_index=True, return_inverse=True, return_counts=True
+    )
     shown = m[struck[first]].astype(np.float64)
-    apart = np.asarray(np.linalg.inv(np.eye(k) + _square(shown @ pairs, k)), np.float64)
+    apart = np.asarray(np.linalg.inv(np.eye(k) + squares(shown @ pairs, k)), np.float64)
     gained = np.where(m, y - model.mean, 0.0) @ weighted
     z = gained @ whole
+    alone = np.flatnonzero(number == 1)
+    rows = struck[first[alone]]
+    z[rows] = np.matmul(gained[rows][:, None], apart if alone.size == len(apart) else apart[alone])[:, 0]
     # Pixels of one kind together: a dead line is the same for all pixels under it.
-    members = np.split(struck[np.argsort(kind, kind="stable")], np.cumsum(np.bincount(kind, minlength=1))[:-1])
-    for pattern, rows in zip(apart, members[: len(apart)], strict=True):
-        z[rows] = gained[rows] @ pattern
+    together = np.argsort(kind, kind="stable")
+    last = np.cumsum(number)
+    for pattern in np.flatnonzero(number > 1):
+        rows = struck[together[last[pattern] - number[pattern] : last[pattern]]]
+        z[rows] = gained[rows] @ apart[pattern]
     return _Posterior(z, struck, kind, apart, whole)
 
 
@@ -324,21 +325,23 @@ def step_of(
     bands, k = model.loadings.shape
     seconds, yz, fitted = np.zeros((bands, k * (k + 1) // 2)), np.zeros((bands, k)), np.zeros(bands)
     square, moved = np.zeros(bands), np.zeros((bands, k))
-    for part in _parts(len(y)):
+
+    def moments(part: slice) -> tuple[NDArray[np.float64], ...]:
         here = _posterior(model, y[part], m[part])
         centred = np.where(m[part], y[part] - model.mean, 0.0)
         shown = m[part].astype(np.float64)
-        one, other, second = _pairs(here.z, here.z)
-        second += here.whole[one, other]
-        second[here.struck] += (here.apart[:, one, other] - here.whole[one, other])[here.kind]
-        seconds += shown.T @ second
-        yz += centred.T @ here.z
-        square += np.square(centred).sum(0)
-        fitted += centred.sum(0)
-        moved += shown.T @ here.z
+        whole = here.whole[np.triu_indices(k)]
+        second = products(here.z, here.z)
+        second += whole
+        second[here.struck] += (packed(here.apart) - whole)[here.kind]
+        return shown.T @ second, centred.T @ here.z, np.square(centred).sum(0), centred.sum(0), shown.T @ here.z
+
+    for told in side_by_side(moments, _parts(len(y))):
+        for total, one in zip((seconds, yz, square, fitted, moved), told, strict=True):
+            total += one
     # A prior on the loadings: a band seen in few pixels must not fit them exactly.
     held = np.eye(k) if prior is None else prior
-    loadings = np.asarray(np.linalg.solve(_square(seconds, k) + held, yz[:, :, None])[..., 0], np.float64)
+    loadings = np.asarray(np.linalg.solve(squares(seconds, k) + held, yz[:, :, None])[..., 0], np.float64)
     shift = (fitted - (moved * loadings).sum(1)) / count
     # The prior's own part is no noise: left in, it would drown a quiet band's 64 dB at 53.
     own = np.square(loadings) if prior is None else loadings * (prior @ loadings[:, :, None])[..., 0]

@@ -23,10 +23,12 @@ from palimpsest.restoration.denoiser import denoise
 from palimpsest.restoration.explain import SENTENCES
 from palimpsest.restoration.feature_guard import with_features
 from palimpsest.restoration.one_thread import one_thread
+from palimpsest.restoration.planes import planes_of, runs
 from palimpsest.restoration.restorer import damage_of, restore, untouched
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
 from palimpsest.restoration.robust_factors import fit_robust, whole_view
 from palimpsest.restoration.rule_check import held_to_bounds
+from palimpsest.restoration.side_by_side import done, side_by_side
 from palimpsest.restoration.view import ACCEPTED, HIDDEN, LEFT_ALONE, Axis, to_repair, unit_of
 
 if TYPE_CHECKING:
@@ -180,12 +182,17 @@ def _without_noise(
     out, told, spread = np.array(level), np.array(level), np.zeros(cube.shape, np.float32)
     known = np.zeros(len(out), bool)
     known[axis.order] = model.known
-    for place, band in enumerate(axis.order):
-        plane = _stored(clean.values[:, place].astype(np.float64) * unit, out.dtype).reshape(cube.shape[1:])
-        good = measured[band] & np.isfinite(plane)
-        out[band][good] = plane[good]
-        told[band] = np.where(np.isfinite(plane), plane, told[band])
-        spread[band] = (clean.spread[:, place] * np.float32(unit)).reshape(cube.shape[1:])
+
+    def back(run: slice) -> None:
+        pairs = zip(planes_of(clean.values, run), planes_of(clean.spread, run), strict=True)
+        for band, (values, wide) in zip(axis.order[run], pairs, strict=True):
+            plane = _stored(values.astype(np.float64) * unit, out.dtype).reshape(cube.shape[1:])
+            good = measured[band] & np.isfinite(plane)
+            out[band][good] = plane[good]
+            told[band] = np.where(np.isfinite(plane), plane, told[band])
+            spread[band] = (wide * np.float32(unit)).reshape(cube.shape[1:])
+
+    done(side_by_side(back, runs(len(out))))
     return _Quiet(out, told, known, spread, clean.factors)
 
 

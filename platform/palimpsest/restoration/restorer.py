@@ -22,6 +22,7 @@ from palimpsest.restoration.integrator import Integrator, check_parts, load
 from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
+from palimpsest.restoration.side_by_side import side_by_side
 from palimpsest.restoration.sources import GROUP, SOURCES, propose
 from palimpsest.restoration.spared import Spared, spared_of
 from palimpsest.restoration.study import Study, study
@@ -113,6 +114,16 @@ class _Grounds:
     companion: Companions | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    voxels: NDArray[np.int64]  # flat indices of those that were decided; what follows is of them
+    stored: NDArray[np.generic]
+    kind: NDArray[np.uint8]
+    half: NDArray[np.float32]  # of the interval, stored units
+    ledger: Ledger
+    broken: dict[str, int]  # measured pixels that break a rule, by its IRI
+
+
 def _assemble(
     cube: Cube, reasons: NDArray[np.uint8], seen: Study, verdict: Verdict, grounds: _Grounds
 ) -> Restoration:
@@ -128,7 +139,8 @@ def _assemble(
     constrainer = Constrainer.of(grounds.constrained, cube, seen.axis, seen.unit)
     spared = spared_of(cube, reasons, seen, verdict.weights)
     changed, half = [], []
-    for start in range(0, seen.damaged.size, WINDOW_PIXELS):
+
+    def decide(start: int) -> _Window:
         view = view_of(cube, reasons, seen.axis, seen.damaged[start : start + WINDOW_PIXELS], seen.unit)
         proposals = propose(seen.sources, view, None if companion is None else companion(view))
         member = seen.groups.of(view)
@@ -137,17 +149,22 @@ def _assemble(
         voxels = seen.axis.order[band].astype(np.int64) * (rows * cols) + view.pixels[pixel]
         weights, unshrunk = (np.moveaxis(table[member], 2, 0) for table in (verdict.weights, verdict.unshrunk))
         moved = None if spared is None else spared.correction(view, proposals, mixture(proposals, weights))
+        own, rules = ledger.beside(), replace(constrainer, broken={})
         found = expand(
-            view, wanted, proposals, seen.sources, weights, constrainer, flat[voxels], grid, ledger, voxels, moved,
-            unshrunk,
+            view, wanted, proposals, seen.sources, weights, rules, flat[voxels], grid, own, voxels, moved, unshrunk,
         )
-        flat[voxels] = found.stored
-        classes[voxels] = found.kind
-        changed.append(voxels)
         width = verdict.expected.half_width(member[pixel], band, found.apart)
         if spared is not None:
             width *= spared.left[band]
-        half.append((width * seen.unit).astype(np.float32))
+        return _Window(voxels, found.stored, found.kind, (width * seen.unit).astype(np.float32), own, rules.broken)
+
+    for window in side_by_side(decide, range(0, seen.damaged.size, WINDOW_PIXELS)):
+        flat[window.voxels], classes[window.voxels] = window.stored, window.kind
+        changed.append(window.voxels)
+        half.append(window.half)
+        ledger.join(window.ledger)
+        for iri, pixels in window.broken.items():
+            constrainer.broken[iri] = constrainer.broken.get(iri, 0) + pixels
     named, widths = np.concatenate(changed), np.concatenate(half)
     order = np.argsort(named, kind="stable")
     unrepaired = int(broken.sum()) - named.size

@@ -11,12 +11,15 @@ analysis; reweighting after Huber 1981.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from palimpsest.cubes.noise import MAD_TO_SIGMA
 from palimpsest.restoration.low_rank import CHUNK, LowRank, fit_table, left_out
+from palimpsest.restoration.planes import planes_of, put, runs
+from palimpsest.restoration.ranks import ascending
+from palimpsest.restoration.side_by_side import done, side_by_side
 from palimpsest.restoration.view import ACCEPTED, View
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ _OUTLIER = 3.5  # sigmas: a voxel beyond takes no part in the fit
 _FIRST_OUTLIER = 4.0
 _OFFSET_SIGMAS = 4.5  # of a line's median
 _MEDIAN_LOSS = 1.2533  # standard error of a median over that of a mean
+
+A = TypeVar("A", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,19 @@ def whole_view(
     bands, rows, cols = cube.shape
     values = np.empty((rows * cols, bands), np.float32)
     usable = np.empty(values.shape, bool)
-    for place, band in enumerate(axis.order):
-        usable[:, place] = np.isin(reasons[band], accepted).ravel()
-        plane = np.asarray(cube.data[band]).ravel().astype(np.float64) / unit
-        values[:, place] = np.where(usable[:, place], plane, 0.0)
+
+    def take(run: slice) -> None:
+        here = axis.order[run]
+        shown = np.empty((len(here), rows * cols), bool)
+        planes = np.empty(shown.shape, np.float32)
+        for place, band in enumerate(here):
+            shown[place] = np.isin(reasons[band], accepted).ravel()
+            plane = np.asarray(cube.data[band]).ravel().astype(np.float64) / unit
+            planes[place] = np.where(shown[place], plane, 0.0)
+        put(values, run, planes)
+        put(usable, run, shown)
+
+    done(side_by_side(take, runs(bands)))
     return View(axis, np.arange(rows * cols), values, usable, unit)
 
 
@@ -141,14 +155,22 @@ def _believed(
 ) -> NDArray[np.bool_]:
     """Voxels within what the model expects, ``(pixel, band)``; each band's median is taken off its residuals.
 
-    A band at a time, so that a large scene needs no further array of its size.
+    A few bands at a time, so that a large scene needs no further array of its size.
     """
     trusted = np.empty(usable.shape, bool)
-    for band in range(residual.shape[1]):
-        residual[:, band] -= np.median(residual[:, band])
-        ratio = np.abs(residual[:, band]) / spread[:, band]
-        scale = max(MAD_TO_SIGMA * float(np.median(ratio)), 0.3)
-        trusted[:, band] = usable[:, band] & (ratio < _OUTLIER * scale)
+
+    def believe(run: slice) -> None:
+        rest, wide = planes_of(residual, run), planes_of(spread, run)
+        fits = np.empty(rest.shape, bool)
+        for plane, expected, fit in zip(rest, wide, fits, strict=True):
+            plane -= np.median(plane)
+            ratio = np.abs(plane) / expected
+            scale = max(MAD_TO_SIGMA * float(np.median(ratio)), 0.3)
+            fit[...] = ratio < _OUTLIER * scale
+        put(residual, run, rest)
+        put(trusted, run, fits & planes_of(usable, run))
+
+    done(side_by_side(believe, runs(residual.shape[1])))
     return trusted
 
 
@@ -165,17 +187,24 @@ def _calm(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Voxels like their four neighbours, and a first guess of the noise: where the first fit begins."""
     calm = np.empty(values.shape, bool)
-    noise = np.full(values.shape[1], 1e-4)
-    for band in range(values.shape[1]):
-        known = usable[:, band]
-        plane = values[:, band]
-        filled = np.where(known, plane, np.median(plane[known]) if known.any() else 0.0).reshape(rows, cols)
-        wide = np.pad(filled, 1, mode="reflect" if min(rows, cols) > 1 else "edge")
-        four = np.sort(np.stack([wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]]), axis=0)
-        apart = np.abs(filled - (four[1] + four[2]) / 2).ravel()
-        if known.any():
-            noise[band] += 1.1 * MAD_TO_SIGMA * float(np.median(apart[known]))
-        calm[:, band] = apart < _FIRST_OUTLIER * noise[band]
+    noise = np.empty(values.shape[1])
+
+    def look(run: slice) -> None:
+        planes, shown = planes_of(values, run), planes_of(usable, run)
+        like = np.empty(shown.shape, bool)
+        for place, (plane, known) in enumerate(zip(planes, shown, strict=True)):
+            filled = np.where(known, plane, np.median(plane[known]) if known.any() else 0.0).reshape(rows, cols)
+            wide = np.pad(filled, 1, mode="reflect" if min(rows, cols) > 1 else "edge")
+            four = ascending([wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]])
+            apart = np.abs(filled - (four[1] + four[2]) / 2).ravel()
+            sigma = 1e-4
+            if known.any():
+                sigma += 1.1 * MAD_TO_SIGMA * float(np.median(apart[known]))
+            noise[run.start + place] = sigma
+            like[place] = apart < _FIRST_OUTLIER * noise[run.start + place]
+        put(calm, run, like)
+
+    done(side_by_side(look, runs(values.shape[1])))
     return calm, noise
 
 
@@ -193,13 +222,34 @@ def _line_medians(
     places, lines, bands = residual.shape
     middle = np.zeros((lines, bands), np.float32)
     error = np.full(bands, np.inf)
-    for band in range(bands):
-        shown = known[:, :, band]
-        enough = shown.mean(0) > 0.5
-        if enough.sum() < 3 or places < 8:
-            continue
-        plane = np.where(shown, residual[:, :, band], np.nan)[:, enough]
-        medians = np.nanmedian(plane, axis=0)
-        error[band] = MAD_TO_SIGMA * _MEDIAN_LOSS * float(np.nanmedian(np.abs(plane - medians))) / np.sqrt(places)
-        middle[enough, band] = medians - np.median(medians)
+
+    def look(run: slice) -> None:
+        for band, rest, shown in zip(range(bands)[run], _lines_of(residual, run), _lines_of(known, run), strict=True):
+            enough = shown.mean(1) > 0.5
+            if enough.sum() < 3 or places < 8:
+                continue
+            told = np.where(shown, rest, np.nan)[enough]
+            medians = _medians(told)
+            apart = np.abs(told - medians[:, None])[shown[enough]]
+            error[band] = MAD_TO_SIGMA * _MEDIAN_LOSS * float(np.median(apart)) / np.sqrt(places)
+            middle[enough, band] = medians - np.median(medians)
+
+    done(side_by_side(look, runs(bands)))
     return middle, error
+
+
+def _lines_of(table: NDArray[A], run: slice) -> NDArray[A]:
+    """Some bands of ``(place, line, band)``, a copy: ``(band, line, place)``."""
+    out = np.empty((len(range(*run.indices(table.shape[2]))), table.shape[1], table.shape[0]), table.dtype)
+    for line in range(table.shape[1]):
+        out[:, line] = table[:, line, run].T
+    return out
+
+
+def _medians(lines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median of each line ``(line, place)``, what is NaN left out; every line has a number."""
+    ordered = np.sort(lines, axis=1)  # what is NaN comes last
+    count = lines.shape[1] - np.isnan(ordered).sum(1)
+    every = np.arange(len(lines))
+    low, high = ordered[every, (count - 1) // 2], ordered[every, count // 2]
+    return np.asarray((low + high) / 2)

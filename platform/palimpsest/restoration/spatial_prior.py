@@ -19,10 +19,13 @@ import numba
 import numpy as np
 from scipy.fft import dct
 
+from palimpsest.restoration.side_by_side import side_by_side
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Images = NDArray[np.float32]
+    Row = NDArray[np.floating]
     Corners = NDArray[np.int64]
     Places = NDArray[np.int32]
 
@@ -32,6 +35,7 @@ REACH = 12
 ALIKE_FIRST, ALIKE_SECOND = 16, 32
 HARD = 3.0  # sigmas: coefficients below are noise in the first pass
 _CHUNK = 256  # groups at a time
+_STRIP = 4  # rows of patches that are compared at a time
 _KAISER = 2.0
 _FAR = 1e30
 
@@ -68,7 +72,8 @@ def refine(images: Images, pilot: Images) -> Filtered:
     forth = _cosines(side, ALIKE_SECOND)
     out = _Sums.of(images.shape)
     claimed, told = np.full(images.shape[2], 1e-9), np.zeros(images.shape[2])
-    for part in _chunks(groups):
+
+    def filtered(part: NDArray[np.int32]) -> tuple[Images, Row, NDArray[np.floating], Row]:
         noisy, known = _gathered(images, part, side), _gathered(pilot, part, side)
         flat = known.reshape(len(part), -1, images.shape[2])
         basis = np.linalg.eigh(np.matmul(flat.transpose(0, 2, 1), flat))[1]  # (group, component, local)
@@ -80,9 +85,13 @@ def refine(images: Images, pilot: Images) -> Filtered:
         variance = np.matmul(basis**2, left[:, :, None])[..., 0]
         # The same without trust in the pilot: what was taken off besides noise, told by how much was taken off.
         risk = ((1 - share) ** 2 * (seen**2 - 1) + share**2).mean(axis=(1, 2))
-        told += np.matmul(basis**2, risk[:, :, None])[..., 0].sum(0)
-        claimed += variance.sum(0)
         weight = 1.0 / np.maximum(np.square(share).sum(axis=(1, 2, 3)), 1e-3)
+        return clean, weight, variance, np.matmul(basis**2, risk[:, :, None])[..., 0].sum(0)
+
+    chunks = _chunks(groups)
+    for part, (clean, weight, variance, missed) in zip(chunks, side_by_side(filtered, chunks), strict=True):
+        told += missed
+        claimed += variance.sum(0)
         out.add(clean, part, side, weight, variance)
     found = out.mean()
     return Filtered(found.images, found.variance * np.maximum(told / claimed, 1.0).astype(np.float32))
@@ -92,12 +101,16 @@ def _first_pass(images: Images, guide: Images) -> Images:
     side, groups = _groups(guide, ALIKE_FIRST)
     forth = _cosines(side, ALIKE_FIRST)
     out = _Sums.of(images.shape)
-    for part in _chunks(groups):
+
+    def filtered(part: NDArray[np.int32]) -> tuple[Images, NDArray[np.int64]]:
         there = forth.there(_gathered(images, part, side))
         kept = np.abs(there) > HARD
         kept[:, 0, 0] = True  # the mean stays
-        count = kept.sum(axis=(1, 2, 3))
-        out.add(forth.back(there * kept), part, side, 1.0 / count, np.ones((len(part), images.shape[2])))
+        return forth.back(there * kept), kept.sum(axis=(1, 2, 3))
+
+    chunks = _chunks(groups)
+    for part, (clean, count) in zip(chunks, side_by_side(filtered, chunks), strict=True):
+        out.add(clean, part, side, 1.0 / count, np.ones((len(part), images.shape[2])))
     return out.mean().images
 
 
@@ -105,7 +118,10 @@ def _groups(guide: Images, alike: int) -> tuple[int, NDArray[np.int32]]:
     """Side of the patches and the corners of alike ones, ``(group, alike)``, best first."""
     rows, cols, _ = guide.shape
     side = min(PATCH, rows, cols)
-    return side, _alike(np.ascontiguousarray(guide), _corners(rows, side), _corners(cols, side), side, REACH, alike)
+    guide, down, right = np.ascontiguousarray(guide), _corners(rows, side), _corners(cols, side)
+    strips = [down[start : start + _STRIP] for start in range(0, len(down), _STRIP)]
+    found = side_by_side(lambda strip: _alike(guide, strip, right, side, REACH, alike), strips)
+    return side, np.concatenate(list(found))
 
 
 def _corners(length: int, side: int) -> NDArray[np.int64]:

@@ -39,11 +39,11 @@ def stuck(
     """
     found = np.zeros(values.shape, bool)
     number = int(known.sum())
-    levels, place, count = np.unique(values[known], return_inverse=True, return_counts=True)
+    shown = values[known]
+    levels, count = np.unique(shown, return_counts=True)
     likely = np.flatnonzero((count >= max(_FEWEST, _SHARE * number)) & (count < _MOST * number))
     if not likely.size or levels.size <= _BESIDE:
         return found
-    place = place.reshape(-1)
     told = (values - residual)[known]
     struck = np.zeros(number, bool)
     for level in likely.tolist():
@@ -52,7 +52,7 @@ def stuck(
         nearest = np.delete(count[max(0, level - _NEXT) : level + _NEXT + 1], min(level, _NEXT))
         if count[level] < max(_SPIKE * np.median(beside), _STEEP * nearest.max(initial=0)):
             continue
-        here = place == level
+        here = shown == levels[level]
         if min(count[:level].sum(), count[level + 1 :].sum()) > _BEYOND * number:
             struck |= here
             continue
