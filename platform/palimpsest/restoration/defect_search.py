@@ -177,13 +177,12 @@ def _struck(
     def look(run: slice) -> None:
         # Bands lie plane by plane here; those beside the run are asked too.
         wide = slice(max(0, run.start - _NEAR), min(bands, run.stop + _NEAR))
-        level, rest, shown = (
-            np.moveaxis(planes_of(table.reshape(-1, bands), some).reshape(-1, rows, cols), 0, 2)
-            for table, some in ((values, run), (residual, wide), (known, wide))
-        )
+        level = planes_of(values.reshape(-1, bands), run).reshape(-1, rows, cols)
+        rest = np.moveaxis(planes_of(residual.reshape(-1, bands), wide).reshape(-1, rows, cols), 0, 2)
+        shown = np.moveaxis(planes_of(known.reshape(-1, bands), wide).reshape(-1, rows, cols), 0, 2)
         for band in range(run.start, run.stop):
             at = band - wide.start
-            found = _stuck(level[:, :, band - run.start], rest[:, :, at], shown[:, :, at])
+            found = _stuck(level[band - run.start], rest[:, :, at], shown[:, :, at])
             struck[band] = impulses(rest, shown, at) | found
 
     done(side_by_side(look, runs(bands)))

@@ -166,11 +166,11 @@ def _start(
         weak = basis[:, ~sure]
         images = np.empty((len(values), weak.shape[1]))
 
-        def turn(part: slice) -> None:
+        def show(part: slice) -> None:
             filled = _posterior_mean(factors, power, values[part], trusted[part]) @ basis.T
             images[part] = factors.whitened(values[part], trusted[part], filled) @ weak
 
-        done(side_by_side(turn, _blocks(values)))
+        done(side_by_side(show, _blocks(values)))
         common, turn = np.linalg.eigh(_shared_cover(images.reshape(*plane, -1)))
         turn = turn[:, common > _SHARED]
         own, axes = np.linalg.eigh(turn.T @ (power[~sure, None] * turn))

@@ -25,7 +25,7 @@ def _kernel() -> Callable[..., Any]:
     from numba import njit
 
     # One compiled loop: the same arithmetic in numpy is bound by memory and five times slower.
-    @njit("void(f8[:,::1], f8[:,::1], f8[:,::1], i8, f8)")
+    @njit("void(f8[:,::1], f8[:,::1], f8[:,::1], i8, f8)", nogil=True)
     def descend(gram, right, shares, sweeps, tolerance):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         materials = gram.shape[0]
         rest = np.empty(materials)
