@@ -41,12 +41,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="also infer opaque and noisy bands; otherwise they stay as stored")
     parser.add_argument("--denoise", action="store_true",
                         help="also take the noise off voxels that were measured; otherwise they stay as stored")
+    parser.add_argument("--workers", type=int, default=0,
+                        help="blocks worked on at a time (default: all processors, four at most); the result is the "
+                             "same")
     parser.add_argument("--no-edges", action="store_true", help="remove the edges of the graph")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Restore, write, and print what was done."""
+    from palimpsest.restoration.side_by_side import workers
+
+    with workers(max(0, options.workers)):
+        answer = _restored(options)
+    print_result(answer, as_json=options.json)
+    return 0
+
+
+def _restored(options: argparse.Namespace) -> dict[str, object]:
     *inputs, out = options.paths
     if not inputs or (len(inputs) > 1 and not options.group):
         raise UsageError("restore takes one input and one output", got=f"{len(options.paths)} paths",
@@ -65,8 +77,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         answer = _single(options, opened[0], masks[0], (inputs[0], out), knowledge)
     answer["seconds"] = round(time.perf_counter() - started, 2)
-    print_result(answer, as_json=options.json)
-    return 0
+    return answer
 
 
 def open_input(path: Path, *, is_searched: bool = True) -> tuple[Cube, bool]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.pairs import packed, products, squares
+from palimpsest.restoration.pairs import packed, products, second_moments, squares
 from palimpsest.restoration.side_by_side import done, side_by_side
 
 if TYPE_CHECKING:
@@ -330,10 +330,9 @@ def step_of(
         here = _posterior(model, y[part], m[part])
         centred = np.where(m[part], y[part] - model.mean, 0.0)
         shown = m[part].astype(np.float64)
-        whole = here.whole[np.triu_indices(k)]
-        second = products(here.z, here.z)
-        second += whole
-        second[here.struck] += (packed(here.apart) - whole)[here.kind]
+        kind = np.full(len(shown), -1)
+        kind[here.struck] = here.kind
+        second = second_moments(here.z, here.whole, here.apart, kind)
         return shown.T @ second, centred.T @ here.z, np.square(centred).sum(0), centred.sum(0), shown.T @ here.z
 
     for told in side_by_side(moments, _parts(len(y))):

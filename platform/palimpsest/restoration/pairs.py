@@ -17,12 +17,34 @@ if TYPE_CHECKING:
     Columns = NDArray[np.float64]  # (column, row) or (pair, row): transposed, so that the kernels run along rows
     Matrices = NDArray[np.float64]  # (matrix, row, column)
 
+_TILE = 32  # rows at a time: their matrices stay at hand
+
 
 def products(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Products of each two columns, ``(row, pair)``; ``left`` and ``right`` are ``(row, column)``."""
     rows, k = left.shape
     out = np.empty((k * (k + 1) // 2, rows))
     _products(np.ascontiguousarray(left.T, np.float64), np.ascontiguousarray(right.T, np.float64), out)
+    return out.T
+
+
+def second_moments(
+    mean: NDArray[np.float64], whole: NDArray[np.float64], apart: NDArray[np.float64], kind: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Products of each two columns of ``mean`` ``(row, column)`` and the rows' covariances, ``(row, pair)``.
+
+    Args:
+        mean: of each row.
+        whole: covariance of most rows, ``(column, column)``.
+        apart: the others, ``(kind, column, column)``.
+        kind: which of these a row has, ``(row,)``; negative: ``whole``.
+    """
+    rows, k = mean.shape
+    out = np.empty((k * (k + 1) // 2, rows))
+    _second_moments(
+        np.ascontiguousarray(mean.T), np.ascontiguousarray(whole), np.ascontiguousarray(apart),
+        kind.astype(np.int64, copy=False), out,
+    )
     return out.T
 
 
@@ -50,6 +72,27 @@ def _products(left: Columns, right: Columns, out: Columns) -> None:
             for row in range(rows):
                 out[at, row] = left[one, row] * right[other, row]
             at += 1
+
+
+@numba.njit(
+    "void(float64[:,::1], float64[:,::1], float64[:,:,::1], int64[::1], float64[:,::1])", cache=True, nogil=True
+)
+def _second_moments(
+    mean: Columns, whole: Columns, apart: Matrices, kind: NDArray[np.int64], out: Columns
+) -> None:
+    k, rows = mean.shape
+    for start in range(0, rows, _TILE):
+        stop = min(rows, start + _TILE)
+        at = 0
+        for one in range(k):
+            for other in range(one, k):
+                usual = whole[one, other]
+                for row in range(start, stop):
+                    moment = mean[one, row] * mean[other, row] + usual
+                    if kind[row] >= 0:
+                        moment += apart[kind[row], one, other] - usual
+                    out[at, row] = moment
+                at += 1
 
 
 @numba.njit("void(float64[:,:,::1], float64[:,::1])", cache=True, nogil=True)
