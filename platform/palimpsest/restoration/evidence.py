@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.restoration.rehearsal import rehearsed
 from palimpsest.restoration.semantic_mapper import narrowed, read_scene
 from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, SOURCES, Run, Sources, propose, runs_of
 from palimpsest.restoration.trials import Stretches, stretches_of, together
@@ -79,13 +80,13 @@ def gather(
     tried_noise = noise.astype(np.float64) ** 2
     step = max(1, len(sample.pixels) // TRIAL_PIXELS)
     some = sample.rows(np.arange(0, len(sample.pixels), step))
+    member = groups.of(some)
+    told = [rehearsed(sources, some, member, len(groups.centres), library, noise)]
     if library is not None:
         library = narrowed(library, (sources.flat, sources.lit))
     runs = runs_of(sources.everywhere)
     everyone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
     alone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
-    told: list[Stretches] = []
-    member = groups.of(some)
     closed = np.zeros(bands, bool) if library is None else library.shut
     nearest: set[tuple[Run, int]] = set()  # runs that were tried on a side of theirs
     for (side, step), share in (*itertools.product(itertools.product((-1, 1), range(STEPS_OUT)), (1.0,)), *HALVES):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration import kernel_blend, low_rank
+from palimpsest.restoration.band_noise import regressed
 from palimpsest.restoration.context import Context, build
 from palimpsest.restoration.evidence import gather
 from palimpsest.restoration.organiser import PixelGroups, group_pixels
@@ -95,6 +96,7 @@ def study(
     # A band that no pixel of the sample shows is nothing that statistics could say: then the fit is spared.
     is_shown = bool((bands_hit & (sample.usable.sum(0) >= low_rank.FEWEST_SEEN)).any())
     model = fit_scene(cube, reasons, axis, unit, np.flatnonzero(worth), noise, seed) if is_shown else None
+    noise = regressed(sample, noise)
     everywhere = bands_hit if model is None else bands_hit & ~model.known
     groups = group_pixels(sample, sample.usable.mean(0) > 0.9, seed=seed) if len(sample.pixels) else PixelGroups(
         np.zeros((1, axis.count)), np.ones(axis.count, bool)

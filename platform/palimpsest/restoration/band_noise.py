@@ -1,0 +1,49 @@
+"""Noise of each band from what all other bands say of it, which texture of the ground does not pass for.
+
+Differences between neighbouring pixels take every edge and every furrow for noise: on scenes whose ground changes from
+pixel to pixel they say ten times too much. What a band holds that no other band explains is noise, and a little of what
+is new in it; a regression on the others, by one inverse of the correlation matrix, leaves just that.
+
+Source: Bioucas-Dias and Nascimento 2008, IEEE Trans. Geosci. Remote Sens. 46, 2435-2445 (HySime), after Roger and
+Arnold 1996, Int. J. Remote Sens. 17, 951-962.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from palimpsest.restoration.interpolation import linear
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from palimpsest.restoration.view import View
+
+FEWEST_PIXELS = 1.5  # for each band, or a regression explains by chance
+FEWEST_BANDS = 8
+_SHOWN = 0.7  # of the pixels must show a band
+_RIDGE = 1e-9
+_LEAST = 1e-5
+
+
+def regressed(view: View, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation of each band's noise, scaled, ``(band,)``.
+
+    Args:
+        view: a sample of the scene.
+        otherwise: by another way: what stands where bands are too few or too many for the pixels, or a band is lost,
+            and the most that is said anywhere, ``(band,)``.
+    """
+    shown = np.flatnonzero(view.usable.mean(0) >= _SHOWN) if len(view.pixels) else np.zeros(0, np.intp)
+    pixels = len(view.pixels)
+    if shown.size < FEWEST_BANDS or pixels < FEWEST_PIXELS * shown.size:
+        return otherwise
+    values = np.where(view.usable, view.values, linear(view))[:, shown].astype(np.float64)
+    together = values.T @ values / pixels
+    together[np.diag_indices(shown.size)] += _RIDGE
+    left = np.reciprocal(np.diag(np.linalg.inv(together))) * pixels / (pixels - shown.size)
+    out = otherwise.copy()
+    out[shown] = np.clip(np.sqrt(np.maximum(left, 0.0)), _LEAST, otherwise[shown])
+    return out

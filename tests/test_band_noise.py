@@ -1,0 +1,58 @@
+"""Noise of each band by regression on the others: furrows and edges are no noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from restoration_cubes import GRID, cube_of, mixtures, with_gap
+
+from palimpsest.restoration.band_noise import regressed
+from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of
+
+NOISE = 20.0  # stored units
+
+
+def textured() -> np.ndarray:
+    """Mixtures whose light changes from pixel to pixel, as in a town."""
+    return mixtures() * np.random.default_rng(8).uniform(0.4, 1.0, (20, 24))
+
+
+def told(cube, pixels=None):
+    reasons = cube.voxel_reasons()
+    axis, unit = Axis.of(cube.bands), unit_of(cube, reasons)
+    every = np.arange(cube.data[0].size) if pixels is None else pixels
+    by_pixels = noise_per_band(cube, reasons, axis, unit)
+    return regressed(view_of(cube, reasons, axis, every, unit), by_pixels) * unit, by_pixels * unit
+
+
+def test_texture_is_no_noise():
+    found, by_pixels = told(cube_of(textured(), noise=NOISE))
+    assert np.median(by_pixels) > 5 * NOISE
+    assert np.median(found) == pytest.approx(NOISE, rel=0.15)
+    assert (found > 0.6 * NOISE).all()
+    assert (found < 1.6 * NOISE).all()
+
+
+def test_noise_that_differs_from_band_to_band_is_told_apart():
+    clean = textured()
+    cube = cube_of(clean, noise=0.0)
+    strength = np.where(np.arange(len(GRID)) % 2, 10.0, 60.0)
+    noisy = cube.data + strength[:, None, None] * np.random.default_rng(2).standard_normal(clean.shape)
+    found, _ = told(cube_of(noisy / 10000, noise=0.0))
+    assert found == pytest.approx(strength, rel=0.5)
+
+
+def test_a_lost_band_and_too_few_pixels_have_what_was_said_otherwise():
+    cube = with_gap(cube_of(textured(), noise=NOISE), 30, 36)
+    found, by_pixels = told(cube)
+    assert (found[30:36] == by_pixels[30:36]).all()
+    assert np.median(found[:30]) == pytest.approx(NOISE, rel=0.15)
+    few, by_pixels = told(cube, np.arange(len(GRID)))
+    assert (few == by_pixels).all()
+    none, by_pixels = told(cube, np.arange(0))
+    assert (none == by_pixels).all()
+
+
+def test_it_is_never_more_than_what_was_said_otherwise():
+    found, by_pixels = told(cube_of(mixtures(), noise=NOISE))
+    assert (found <= by_pixels).all()
