@@ -9,6 +9,7 @@ import pytest
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
 from palimpsest.errors import UsageError
+from palimpsest.restoration import verdict
 from palimpsest.restoration.integrator import load
 from palimpsest.restoration.restorer import restore
 from palimpsest.restoration.sources import KNOWLEDGE, KRIGING
@@ -45,15 +46,27 @@ def test_a_step_well_beyond_its_error_is_taken_nearly_whole_and_one_within_it_is
     assert taken[10.0] > 0.7
 
 
-def test_a_step_counts_for_more_the_larger_it_is_and_the_worse_its_start_and_for_less_the_worse_its_end():
-    even = share_of_step(1.0, 1.0, 1.0)
-    assert 0 < even < 0.5  # the scene has the benefit of the doubt
-    assert share_of_step(0.0, 1.0, 1.0) == 0.0
-    assert share_of_step(1e-4, 1.0, 1.0) < 0.02
-    assert share_of_step(100.0, 1.0, 1.0) > 0.9
-    assert share_of_step(1.0, 1.0, 9.0) > even > share_of_step(1.0, 9.0, 1.0)
-    assert share_of_step(1.0, 1.0, 1e6) == 0.5  # however bad the start: a step of its error's size is half believed
-    assert share_of_step(1.0, 0.0, 1.0) <= 1.0
+def test_a_step_counts_for_more_the_larger_it_is_and_has_to_be_larger_where_no_rim_holds_it():
+    for is_end in (False, True):
+        even = share_of_step(1.0, 1.0, is_end=is_end)
+        assert 0.2 < even < 0.6
+        assert share_of_step(0.0, 1.0, is_end=is_end) == 0.0
+        assert share_of_step(1e-4, 1.0, is_end=is_end) < 1e-6
+        assert share_of_step(100.0, 1.0, is_end=is_end) > 0.99
+        assert share_of_step(9.0, 1.0, is_end=is_end) > even > share_of_step(1.0, 9.0, is_end=is_end)
+        assert 0.99 < share_of_step(1.0, 0.0, is_end=is_end) <= 1.0
+        assert share_of_step(0.0, 0.0, is_end=is_end) == 0.0
+    # At an end the scene has the benefit of the doubt.
+    assert share_of_step(1.0, 1.0, is_end=True) < 0.5 < share_of_step(1.0, 1.0, is_end=False)
+
+
+def test_an_end_of_the_range_is_told_from_a_gap_inside(monkeypatch, network):
+    asked = []
+    monkeypatch.setattr(verdict, "share_of_step", lambda step, error, *, is_end: asked.append(is_end) or 0.5)
+    for first, last in ((30, 42), (len(GRID) - 12, len(GRID)), (0, 12)):
+        cube = with_gap(cube_of(mixtures()), first, last)
+        judge(study(cube, cube.voxel_reasons(), knowledge(), doubted=True), network)
+    assert asked == [False, True, True]
 
 
 def test_weights_lie_between_those_with_and_without_knowledge(seen, network):
