@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter
 
 from palimpsest.restoration.grid import Grid
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, on_grid
-from palimpsest.restoration.side_by_side import done, side_by_side
+from palimpsest.restoration.side_by_side import side_by_side
 from palimpsest.restoration.view import Axis, unit_of
 from palimpsest.spectra import resample
 from palimpsest.spectra.continuum import ContinuumWindow
@@ -190,7 +190,8 @@ def given_back(
             rest -= more
         back[:, start : start + step] = added[:, inside]
 
-    done(side_by_side(give, range(0, rows, step)))
+    for start in range(0, rows, step):  # one after another: a block takes 150 MB
+        give(start)
     return back, int((back != 0).any(axis=0).sum())
 
 
