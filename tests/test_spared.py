@@ -5,7 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palimpsest.restoration.restorer import restore
+from palimpsest.restoration.integrator import load as load_integrator
+from palimpsest.restoration.restorer import damage_of, restore
+from palimpsest.restoration.sources import runs_of
+from palimpsest.restoration.spared import likeness_of
+from palimpsest.restoration.study import study
+from palimpsest.restoration.verdict import judge
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines.restoration_cases import clean_case, scene_cases, whole_bands
 from palimpsest_pipelines.restoration_scores import score
@@ -35,6 +40,23 @@ def test_more_clean_pixels_tell_more(figures):
         case = clean_case("s", scene(), f"clean:1:three_runs_of_15:{draw}")
         several.append(score(case, restore(case.struck, knowledge=None, mask=case.usable).restored.data)[0])
     assert np.mean(several) > figures[0][1]
+
+
+def test_the_nearer_a_band_is_to_a_lost_run_the_more_it_counts_beside_it():
+    case = clean_case("s", scene(), "clean:3:three_runs_of_15")
+    seen = study(case.struck, damage_of(case.struck, case.usable), None)
+    found = likeness_of(seen, judge(seen, load_integrator(None)).weights)
+    runs, nm = runs_of(seen.sources.everywhere), seen.axis.along[found.told]
+    assert found.turned.shape[0] == found.spread.shape[0] == 1 + len(runs)
+    everywhere = np.sqrt(np.square(found.turned[0]).sum(1))
+    for number, run in enumerate(runs):
+        assert (found.run[run.first : run.last] == number).all()
+        first, last = seen.axis.along[[run.first, run.last - 1]]
+        away = np.maximum(np.maximum(first - nm, nm - last), 0)
+        beside = np.sqrt(np.square(found.turned[1 + number]).sum(1)) / everywhere
+        assert np.median(beside[away < 50]) > 3 * np.median(beside[away > 400])
+    values = found.elsewhere
+    assert np.allclose(found.places(values, 1).mean(0), (values.mean(0) - found.mean) @ found.turned[1])
 
 
 def test_what_they_tell_is_a_contribution_of_its_own_and_the_sum_stays_exact(figures):

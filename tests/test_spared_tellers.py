@@ -7,7 +7,7 @@ import pytest
 
 from palimpsest.errors import ModelMissing
 from palimpsest.restoration.spared_habits import Habits, believed, counted, load, products, stray
-from palimpsest.restoration.spared_tellers import NAMES, REGRESSIONS, strain, tellers
+from palimpsest.restoration.spared_tellers import NAMES, REGRESSIONS, REGRESSIONS_BESIDE, strain, tellers
 from palimpsest_pipelines.restoration_rivals import ridge
 
 BANDS, GAP, PIXELS = 40, 12, 300
@@ -37,8 +37,8 @@ def dark_of(observed):
 DARK = np.append(np.zeros(15), 3.0)
 
 
-def told(pixels, lost, judged, said, places, dark=DARK):
-    apart = said - judged
+def told(pixels, lost, judged, said, places, dark=DARK, beside=None):
+    apart, places = said - judged, np.hstack([places, places if beside is None else beside])
     ways = tellers(
         lost[pixels], judged[pixels], apart[:, pixels], judged.mean(0), places[pixels], places.std(0), dark,
         HABITS.kernels,
@@ -104,6 +104,16 @@ def test_what_follows_the_light_is_told_in_proportion_by_one_pixel():
     assert off(answers[NAMES.index("proportional")], lost) < 0.05 * off(answers[NAMES.index("regressed")], lost)
 
 
+def test_what_goes_with_the_bands_beside_it_is_told_by_few_pixels():
+    rng = np.random.default_rng(13)
+    strong, weak = rng.normal(size=(PIXELS, 12)), rng.normal(size=(PIXELS, 1))
+    lost = 20 + 3 * weak * np.linspace(0.5, 1, GAP)
+    places, beside = np.hstack([strong, 0.5 * weak]), np.hstack([weak, 0.1 * strong])
+    none = np.zeros_like(lost)
+    _, answers = told(np.array([7, 60, 200]), lost, none, none[None], places, np.append(np.zeros(13), 3.0), beside)
+    assert off(answers[NAMES.index("regressed beside")], lost) < 0.3 * off(answers[NAMES.index("regressed")], lost)
+
+
 def test_what_is_missed_is_told_by_the_others_alone():
     _, lost, places = scene(3)
     rng = np.random.default_rng(4)
@@ -113,7 +123,7 @@ def test_what_is_missed_is_told_by_the_others_alone():
     plain = told(pixels, lost, judged, judged[None], places)[0].missed
     moved = told(pixels, lying, judged, judged[None], places)[0].missed
     # What the others foretell of the first does not depend on what it shows.
-    for name in ("regressed", "regressed evenly"):
+    for name in ("regressed", "regressed evenly", "regressed beside"):
         way = NAMES.index(name)
         assert np.allclose(moved[way, 0] - plain[way, 0], 20, atol=1e-3)
     assert np.allclose(plain[NAMES.index("judged")], lost[pixels] - judged[pixels])
@@ -138,7 +148,7 @@ def test_many_pixels_against_a_worthless_judgement_are_believed_alone():
     judged = np.broadcast_to(rng.normal(50, 20, size=lost.shape[1]), lost.shape) + rng.normal(size=lost.shape) * 20
     ways, answers = told(np.arange(0, PIXELS, 20), lost, judged, judged[None], places)
     share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers)
-    assert share[-REGRESSIONS:].sum() > 0.9
+    assert share[-REGRESSIONS - REGRESSIONS_BESIDE :].sum() > 0.9
     assert off(np.tensordot(share, answers, 1), lost) < 0.05 * off(judged, lost)
 
 
@@ -192,9 +202,9 @@ def test_habits_are_those_that_the_command_wrote_and_no_others(tmp_path):
 
 def test_a_flat_scene_and_no_source_are_no_trouble():
     flat = np.full((4, GAP), 7.0)
-    nowhere, dark = np.zeros((4, 3)), np.zeros(4)
-    ways = tellers(flat, flat, np.zeros((0, 4, GAP)), flat[0], nowhere, np.zeros(3), dark, HABITS.kernels)
-    strained = strain((nowhere, flat), (np.zeros((9, 3)), np.full((9, GAP), 7.0)), np.zeros(3), dark)
+    nowhere, dark = np.zeros((4, 6)), np.zeros(4)
+    ways = tellers(flat, flat, np.zeros((0, 4, GAP)), flat[0], nowhere, np.zeros(6), dark, HABITS.kernels)
+    strained = strain((nowhere[:, :3], flat), (np.zeros((9, 3)), np.full((9, GAP), 7.0)), np.zeros(3), dark)
     share = believed(HABITS, ways.missed, 0.0, strained, ways.answers(nowhere, flat, np.zeros((0, 4, GAP))))
     assert np.isfinite(share).all()
     assert np.allclose(share @ ways.constant + (share @ ways.kept) * flat, 7.0, atol=0.1)

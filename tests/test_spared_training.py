@@ -53,16 +53,17 @@ def test_what_is_fitted_mixes_as_restoration_does(gaps, examples, number):
         order = rng.permutation(len(gap.shown))
     clean, others = order[:number], order[number:][:200]
     expected = 0.0
-    for bands in gap.runs:
+    for run, bands in enumerate(gap.runs):
         here = np.ix_(clean, bands)
+        places, spread = np.hstack(gap.places[[0, 1 + run]]), np.concatenate(gap.spread[[0, 1 + run]])
         speaking = gap.speaks[:, clean][:, :, bands].mean((1, 2)) > 0.5
         apart = gap.apart[speaking][:, :, bands].astype(float)
-        ways = tellers(gap.shown[here], gap.judged[here], apart[:, clean], gap.level[bands], gap.places[clean],
-                       gap.spread, gap.dark, SHIPPED.kernels)
-        strained = strain((gap.places[clean], gap.seen[clean]), gap.elsewhere, gap.spread, gap.dark)
-        answers = ways.answers(gap.places[others], gap.judged[np.ix_(others, bands)], apart[:, others])
+        ways = tellers(gap.shown[here], gap.judged[here], apart[:, clean], gap.level[bands], places[clean],
+                       spread, gap.dark, SHIPPED.kernels)
+        strained = strain((gap.places[0, clean], gap.seen[clean]), gap.elsewhere, gap.spread[0], gap.dark)
+        answers = ways.answers(places[others], gap.judged[np.ix_(others, bands)], apart[:, others])
         share = believed(SHIPPED, ways.missed, float(gap.differing[bands].mean()), strained, answers)
-        answer = share @ ways.constant + gap.places[others] @ np.tensordot(share, ways.slope, 1)
+        answer = share @ ways.constant + places[others] @ np.tensordot(share, ways.slope, 1)
         answer += (share @ ways.kept) * gap.judged[np.ix_(others, bands)]
         answer += np.einsum("sb,spb->pb", np.tensordot(share, ways.follows, 1), apart[:, others])
         missed = np.square(answer - gap.shown[np.ix_(others, bands)]).mean()
@@ -76,6 +77,11 @@ def test_examples_are_every_draw_of_every_gap(gaps, examples):
     assert sum(len(gap.runs) for gap in gaps) * len(NUMBERS) * DRAWS == len(examples.draw)
     assert np.bincount(examples.draw, examples.weight) == pytest.approx(1)
     assert all(np.array_equal(np.sort(np.concatenate(gap.runs)), np.arange(gap.shown.shape[1])) for gap in gaps)
+
+
+def test_an_only_pixel_is_drawn_once_from_a_gap_that_was_bent(gaps):
+    drawn = draws([gaps[0], bent(gaps[0], 3, 0)], SHIPPED.kernels, 3, NUMBERS)
+    assert dict(zip(*np.unique(drawn.numbers, return_counts=True), strict=True)) == {1: DRAWS + 1, 3: 2 * DRAWS}
 
 
 def test_the_way_that_is_always_right_is_believed():

@@ -47,7 +47,8 @@ def bent(gap: Gap, seed: int, number: int) -> Gap:
             judged[np.ix_(odd, bands)] *= np.exp(_curve(rng, count, -1, 0))
             apart[np.ix_(np.arange(len(apart)), odd, bands)] *= np.exp(rng.normal(0, 0.7, (len(apart), 1, 1)))
     return replace(
-        gap, judged=judged, apart=apart.astype(np.float32), level=judged.mean(0), differing=judged.var(0)
+        gap, judged=judged, apart=apart.astype(np.float32), level=judged.mean(0), differing=judged.var(0),
+        is_bent=True,
     )
 
 
@@ -60,6 +61,6 @@ def _curve(rng: np.random.Generator, count: int, low: float, high: float) -> NDA
 
 def _along(rng: np.random.Generator, gap: Gap) -> NDArray[np.float64]:
     """Pixels along a direction among the components, of mean zero and deviation one, ``(pixel,)``."""
-    direction = rng.normal(size=gap.spread.size) * np.sqrt(gap.spread + 0.1 * gap.spread.max(initial=0.0))
-    along = gap.places @ direction
+    direction = rng.normal(size=gap.spread.shape[1]) * np.sqrt(gap.spread[0] + 0.1 * gap.spread[0].max(initial=0.0))
+    along = gap.places[0] @ direction
     return np.asarray((along - along.mean()) / max(float(along.std()), 1e-9))

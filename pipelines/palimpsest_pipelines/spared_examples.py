@@ -4,7 +4,7 @@ Scenes of 32 x 32 pixels, the six kinds of place in turn, the sensor drawn of fo
 sensor's, stored as reflectance (0.4), radiance (0.25) or raw numbers (0.35); a fifth without wavelengths, a tenth
 restored without knowledge. Scene seeds lie above those that the judge learns from. Of each scene up to three wide gaps
 are struck in all pixels, studied once and judged. From 300 pixels of a gap 1, 2, 3, 5, 10 and 20 are drawn as clean,
-three times each; the ways they tell it in are measured on up to 200 of the others.
+three times each (one pixel of a bent gap: once); the ways they tell it in are measured on up to 200 of the others.
 """
 
 from __future__ import annotations
@@ -53,13 +53,15 @@ class Gap:
         judged: what the judgement says of them, ``(pixel, band)``.
         apart: the sources less the judgement, ``(source, pixel, band)``.
         speaks: where they speak, ``(source, pixel, band)``.
-        places: of those pixels among the scene's components, ``(pixel, component)``.
+        places: of those pixels among the components of the scene, then beside each run,
+            ``(1 + run, pixel, component)``.
         seen: their values in the bands that all show, ``(pixel, told band)``.
         level: mean judgement of the scene, ``(band,)``.
         differing: variance of it over pixels, ``(band,)``.
-        elsewhere: places and values of other pixels of the scene.
-        spread: standard deviation of each component in the scene, ``(component,)``.
+        elsewhere: places among the scene's components and values of other pixels.
+        spread: standard deviation of each component, ``(1 + run, component)``.
         dark: where a spectrum of zeros stands, ``(component + 1,)``.
+        is_bent: whether judgement and sources were made wrong on purpose.
     """
 
     scene: int
@@ -75,6 +77,7 @@ class Gap:
     elsewhere: tuple[NDArray[np.float64], NDArray[np.float64]]
     spread: NDArray[np.float64]
     dark: NDArray[np.float64]
+    is_bent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +154,16 @@ def _gap(
     view = view_of(case.struck, reasons, seen.axis, pixels, seen.unit)
     said, judged = judged_as_lost(seen, view, table)
     likeness = likeness_of(seen, table)
-    places, values = likeness.stand(view)
+    values = likeness.values(view)
+    places = np.stack([likeness.places(values, number) for number in range(len(likeness.turned))])
     usual = likeness.judged[:, gap]
     truth = np.asarray(case.truth).reshape(len(lost), -1)[:, pixels][seen.axis.order][gap].T.astype(np.float64)
     apart = [apart_from(said, judged, source)[:, gap] for source in range(len(said.values))]
     return Gap(
         scene, tuple(np.searchsorted(gap, gap[(gap >= run.first) & (gap < run.last)]) for run in runs_of(lost)),
         truth / seen.unit, judged[:, gap].astype(np.float64), np.asarray(apart, np.float32), said.speaks[:, :, gap],
-        places, values, usual.mean(0), usual.var(0), likeness.elsewhere, likeness.spread, likeness.dark,
+        places, values, usual.mean(0), usual.var(0), (likeness.places(likeness.elsewhere), likeness.elsewhere),
+        likeness.spread, likeness.dark,
     )
 
 
@@ -166,9 +171,9 @@ def draws(gaps: Sequence[Gap], usual: NDArray[np.float64], seed: int, numbers: S
     """Clean pixels drawn from gaps, and what every way of telling makes of them."""
     rows = []
     for draw, (gap, clean, others) in enumerate(_drawn(gaps, seed, numbers)):
-        strained = strain((gap.places[clean], gap.seen[clean]), gap.elsewhere, gap.spread, gap.dark)
-        for bands in gap.runs:
-            ways, errors = _told(gap, clean, others, bands, usual)
+        strained = strain((gap.places[0, clean], gap.seen[clean]), gap.elsewhere, gap.spread[0], gap.dark)
+        for run, bands in enumerate(gap.runs):
+            ways, errors = _told(gap, clean, others, run, usual)
             about, alone, by_way = signs(ways.missed, float(gap.differing[bands].mean()), strained)
             product = errors @ errors.T / errors.shape[1]
             weight = bands.size / gap.shown.shape[1]
@@ -181,8 +186,8 @@ def kernels(gaps: Sequence[Gap], seed: int) -> NDArray[np.float64]:
     out = []
     each = np.eye(KERNELS[0] * KERNELS[1]).reshape(-1, *KERNELS)
     for gap, clean, others in _drawn(gaps, seed, (1,)):
-        for bands in gap.runs:
-            told = [_told(gap, clean, others, bands, one) for one in each]
+        for run, bands in enumerate(gap.runs):
+            told = [_told(gap, clean, others, run, one) for one in each]
             missed = told[0][1][JUDGED]
             followed = np.einsum(
                 "sb,spb->pb", told[0][0].follows[_WARILY], _heard(gap, clean, bands)[:, others]
@@ -200,7 +205,8 @@ def _drawn(
     rng = np.random.default_rng([_SEED, seed])
     for gap in gaps:
         for number in numbers:
-            for _ in range(DRAWS):
+            # A bent judgement is plain to see by several pixels; an only one may as well be odd itself.
+            for _ in range(1 if number == 1 and gap.is_bent else DRAWS):
                 order = rng.permutation(len(gap.shown))
                 yield gap, order[:number], order[number:][:MEASURED]
 
@@ -212,13 +218,15 @@ def _heard(gap: Gap, clean: NDArray[np.intp], bands: NDArray[np.intp]) -> NDArra
 
 
 def _told(
-    gap: Gap, clean: NDArray[np.intp], others: NDArray[np.intp], bands: NDArray[np.intp], usual: NDArray[np.float64]
+    gap: Gap, clean: NDArray[np.intp], others: NDArray[np.intp], run: int, usual: NDArray[np.float64]
 ) -> tuple[Tellers, NDArray[np.float64]]:
     """The ways of telling a run, and their errors elsewhere, ``(way, voxel)``."""
+    bands = gap.runs[run]
+    places, spread = np.concatenate([gap.places[0], gap.places[1 + run]], 1), np.concatenate(gap.spread[[0, 1 + run]])
     apart, judged, shown = _heard(gap, clean, bands), gap.judged[:, bands], gap.shown[:, bands]
     ways = tellers(
-        shown[clean], judged[clean], apart[:, clean], gap.level[bands], gap.places[clean], gap.spread, gap.dark, usual
+        shown[clean], judged[clean], apart[:, clean], gap.level[bands], places[clean], spread, gap.dark, usual
     )
-    answers = ways.answers(gap.places[others], judged[others], apart[:, others])
+    answers = ways.answers(places[others], judged[others], apart[:, others])
     return ways, (answers - shown[others]).reshape(len(NAMES), -1)
 

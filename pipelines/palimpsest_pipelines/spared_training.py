@@ -23,7 +23,7 @@ from palimpsest.errors import UsageError
 from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.spared_habits import SIGNS, Habits
-from palimpsest.restoration.spared_tellers import KERNELS, NAMES, REGRESSIONS
+from palimpsest.restoration.spared_tellers import KERNELS, NAMES, REGRESSIONS, REGRESSIONS_BESIDE
 from palimpsest_pipelines.spared_bending import bent
 from palimpsest_pipelines.spared_examples import JUDGED, draws, gaps_of, kernels
 
@@ -114,9 +114,11 @@ def fit(examples: Draws, believed: NDArray[np.float64], steps: int = STEPS) -> H
     usual = torch.zeros((len(NAMES), SIGNS), dtype=torch.float64, requires_grad=True)
     sharp = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)  # of a logarithm
     most = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)  # of a logarithm
-    bent = torch.tensor([-2.0] + [0.0] * REGRESSIONS, dtype=torch.float64, requires_grad=True)  # before a sigmoid
+    bent = torch.tensor([-2.0] + [0.0] * (1 + REGRESSIONS), dtype=torch.float64, requires_grad=True)  # before a sigmoid
     far = torch.full((len(NAMES),), -1.0, dtype=torch.float64, requires_grad=True)  # before a sigmoid
-    way = torch.tensor([0] * (len(NAMES) - REGRESSIONS) + list(range(1, 1 + REGRESSIONS)))
+    # One number for all that start from a base, one for the regressions beside the run, one for each of the rest.
+    plain = len(NAMES) - REGRESSIONS - REGRESSIONS_BESIDE
+    way = torch.tensor([0] * plain + [1] * REGRESSIONS_BESIDE + list(range(2, 2 + REGRESSIONS)))
     first = torch.ones(len(NAMES), dtype=torch.float64)
     first[JUDGED] = 0  # the judgement is nothing that the clean pixels were fitted to
 

@@ -8,13 +8,13 @@ and by habits that were fitted on made scenes (:mod:`~palimpsest.restoration.spa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palimpsest.restoration.correlation_decoder import mixture
-from palimpsest.restoration.sources import propose
+from palimpsest.restoration.sources import propose, runs_of
 from palimpsest.restoration.spared_habits import believed, load
 from palimpsest.restoration.spared_tellers import strain, tellers
 from palimpsest.restoration.view import ACCEPTED, view_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
-    from palimpsest.restoration.sources import Proposals
+    from palimpsest.restoration.sources import Proposals, Run
     from palimpsest.restoration.spared_habits import Habits
     from palimpsest.restoration.study import Study
     from palimpsest.restoration.view import View
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MOST_PIXELS = 200
 COMPONENTS = 15
 _MOSTLY = 0.5  # of a run's voxels: a source that speaks less there is not followed
+_REACH_NM, _FAR = 100.0, 0.03  # how fast bands count less away from a run, and the least that one counts
+_USUAL_STEP_NM = 10.0  # of bands without wavelengths
+_LEAST_NOISE = 1e-5
 _FEWEST_JUDGED = 3  # pixels from which on what is left of the error is told by the others
 
 
@@ -38,30 +41,40 @@ _FEWEST_JUDGED = 3  # pixels from which on what is left of the error is told by 
 class Likeness:
     """A scene in the bands that are not lost: where its pixels stand, and what is judged of some of them.
 
+    Pixels stand among the scene's principal components; and, for each lost run, among those of the bands beside it:
+    the nearer a band, the more it counts, and the noisier, the less.
+
     Args:
         told: those bands, ``(band,)``.
+        run: number of the lost run that a band is of, -1 of those bands, ``(band,)``.
         mean: of the scene there, ``(told band,)``.
-        turned: principal components over the first one's standard deviation, ``(told band, component)``.
-        spread: standard deviation of each component, ``(component,)``.
-        dark: where a spectrum of zeros stands among the components, and how far from their span, ``(component + 1,)``.
-        elsewhere: places ``(pixel, component)`` and values ``(pixel, told band)`` of some pixels.
+        turned: principal components over the first one's standard deviation, of the scene, then beside each run,
+            ``(1 + run, told band, component)``.
+        spread: standard deviation of each component, ``(1 + run, component)``.
+        dark: where a spectrum of zeros stands among the scene's components, and how far from their span,
+            ``(component + 1,)``.
+        elsewhere: values of some pixels, ``(pixel, told band)``.
         judged: what is judged of those, ``(pixel, band)``.
         apart: the sources less that, ``(source, pixel, band)``.
     """
 
     told: NDArray[np.bool_]
+    run: NDArray[np.intp]
     mean: NDArray[np.float64]
     turned: NDArray[np.float64]
     spread: NDArray[np.float64]
     dark: NDArray[np.float64]
-    elsewhere: tuple[NDArray[np.float64], NDArray[np.float64]]
+    elsewhere: NDArray[np.float64]
     judged: NDArray[np.float64]
     apart: NDArray[np.float64]
 
-    def stand(self, view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Places and values of a view's pixels, as in ``elsewhere``."""
-        values = np.where(view.usable[:, self.told], view.values[:, self.told], self.mean).astype(np.float64)
-        return np.asarray((values - self.mean) @ self.turned), values
+    def values(self, view: View) -> NDArray[np.float64]:
+        """Of a view's pixels in the bands that are not lost, the mean where one is dead, ``(pixel, told band)``."""
+        return _values(self.told, self.mean, view)
+
+    def places(self, values: NDArray[np.float64], number: int = 0) -> NDArray[np.float64]:
+        """Where such values stand, ``(pixel, component)``: in the scene (0), or beside run ``number - 1``."""
+        return np.asarray((values - self.mean) @ self.turned[number])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,7 @@ class Spared:
         scene: where its pixels stand.
         habits: identity of what belief went by.
         constant: correction of all pixels, ``(band,)``; zero in bands that are not spared.
-        slope: of each component, ``(component, band)``.
+        slope: of each band that is not lost, ``(told band, band)``.
         kept: share of the judgement that stays, ``(band,)``; the rest is told by the spared pixels alone.
         follows: how far each source is followed from the judgement, ``(source, band)``.
         left: share of the error that is left, by how the pixels tell each other, ``(band,)``; one where too few are.
@@ -88,7 +101,7 @@ class Spared:
 
     def correction(self, view: View, proposals: Proposals, judged: NDArray[np.float64]) -> NDArray[np.float64]:
         """What to add to the judged values of a view, both ``(pixel, band)``; ``proposals`` of the same pixels."""
-        moved = self.constant + self.scene.stand(view)[0] @ self.slope
+        moved = self.constant + (self.scene.values(view) - self.scene.mean) @ self.slope
         moved -= (1 - self.kept) * judged
         for source in np.flatnonzero(self.follows.any(1)).tolist():
             moved += self.follows[source] * apart_from(proposals, judged, source)
@@ -121,11 +134,11 @@ def spared_of(
     view = view_of(cube, reasons, seen.axis, pixels, seen.unit)
     said, judged = judged_as_lost(seen, view, table)
     scene = likeness_of(seen, table)
-    places, values = scene.stand(view)
-    strained = strain((places, values), scene.elsewhere, scene.spread, scene.dark)
+    values, others = scene.values(view), scene.elsewhere
+    strained = strain((scene.places(values), values), (scene.places(others), others), scene.spread[0], scene.dark)
     shown = view.usable & rare
     zeros, ones = np.zeros(lost.size), np.ones(lost.size)
-    slope, follows = np.zeros((places.shape[1], lost.size)), np.zeros((len(said.values), lost.size))
+    slope, follows = np.zeros((len(scene.mean), lost.size)), np.zeros((len(said.values), lost.size))
     out = Spared(scene, habits.digest, zeros, slope, ones, follows, ones.copy())
     # Bands of one run that the same pixels show are told together: the judgement may be right in the next run.
     run = np.cumsum(np.diff(np.flatnonzero(rare), prepend=-1) > 1)
@@ -138,12 +151,18 @@ def spared_of(
         apart = np.zeros((speaking.size, *true.shape))
         for row, source in enumerate(speaking.tolist()):
             apart[row] = apart_from(said, judged, source)[here]
-        ways = tellers(true, judged[here], apart, scene.judged[:, bands].mean(0), places[shown[:, band]],
-                       scene.spread, scene.dark, habits.kernels)
-        elsewhere = ways.answers(scene.elsewhere[0], scene.judged[:, bands], scene.apart[speaking][:, :, bands])
+        beside = 1 + int(scene.run[band])
+        places, far = (
+            np.hstack([scene.places(part), scene.places(part, beside)]) for part in (values[shown[:, band]], others)
+        )
+        spread = np.concatenate([scene.spread[0], scene.spread[beside]])
+        ways = tellers(true, judged[here], apart, scene.judged[:, bands].mean(0), places, spread, scene.dark,
+                       habits.kernels)
+        elsewhere = ways.answers(far, scene.judged[:, bands], scene.apart[speaking][:, :, bands])
         share = believed(habits, ways.missed, float(scene.judged[:, bands].var(0).mean()), strained, elsewhere)
         out.constant[bands] = share @ ways.constant
-        out.slope[:, bands] = np.tensordot(share, ways.slope, 1)
+        turned = np.concatenate([scene.turned[0], scene.turned[beside]], 1)
+        out.slope[:, bands] = turned @ np.tensordot(share, ways.slope, 1)
         out.kept[bands] = share @ ways.kept
         out.follows[np.ix_(speaking, bands)] = np.tensordot(share, ways.follows, 1)
         if len(true) >= _FEWEST_JUDGED:
@@ -156,20 +175,47 @@ def spared_of(
 
 def likeness_of(seen: Study, table: NDArray[np.float64]) -> Likeness:
     """Where a scene's pixels stand, by the bands that are not lost; ``table`` as of :func:`spared_of`."""
-    told = ~seen.sources.everywhere
+    lost = seen.sources.everywhere
+    told = ~lost
     known = seen.judged.usable[:, told]
     mean = np.asarray((seen.judged.values[:, told] * known).sum(0) / np.maximum(known.sum(0), 1), np.float64)
     centred = np.where(known, seen.judged.values[:, told] - mean, 0.0).astype(np.float64)
-    _, strength, directions = np.linalg.svd(centred, full_matrices=False)
-    first = max(float(strength[0]) / np.sqrt(max(len(centred), 1)), 1e-9) if strength.size else 1.0
-    turned = np.asarray(directions[:COMPONENTS].T / first, np.float64)
-    dark = -mean @ turned
-    beyond = np.sqrt(max(float(np.square(mean).sum()) / first**2 - float(np.square(dark).sum()), 0.0))
+    runs = runs_of(lost)
+    run = np.full(lost.size, -1)
+    for number, each in enumerate(runs):
+        run[each.first : each.last] = number
+    weights = np.vstack([np.ones(len(mean)), *(_counted_beside(seen, each) for each in runs)])
+    found = [_turned(centred, weight) for weight in weights]
+    turned = np.stack([components for components, _ in found])
+    dark = -mean @ turned[0]
+    beyond = np.sqrt(max(float(np.square(mean).sum()) / found[0][1] ** 2 - float(np.square(dark).sum()), 0.0))
     some = seen.judged.rows(np.arange(0, len(seen.judged.pixels), -(-len(seen.judged.pixels) // MOST_PIXELS)))
     said, judged = judged_as_lost(seen, some, table)
     apart = np.stack([apart_from(said, judged, source) for source in range(len(said.values))])
-    bare = Likeness(told, mean, turned, np.zeros(0), np.append(dark, beyond), (judged, judged), judged, apart)
-    return replace(bare, spread=bare.stand(seen.judged)[0].std(0), elsewhere=bare.stand(some))
+    spread = ((_values(told, mean, seen.judged) - mean) @ turned).std(1)
+    return Likeness(
+        told, run, mean, turned, spread, np.append(dark, beyond), _values(told, mean, some), judged, apart
+    )
+
+
+def _values(told: NDArray[np.bool_], mean: NDArray[np.float64], view: View) -> NDArray[np.float64]:
+    return np.where(view.usable[:, told], view.values[:, told], mean).astype(np.float64)
+
+
+def _turned(centred: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Components of weighed bands over the first one's standard deviation, ``(band, component)``, and that."""
+    _, strength, directions = np.linalg.svd(centred * weight, full_matrices=False)
+    first = max(float(strength[0]) / np.sqrt(max(len(centred), 1)), 1e-9) if strength.size else 1.0
+    return np.asarray(weight[:, None] * directions[:COMPONENTS].T / first, np.float64), first
+
+
+def _counted_beside(seen: Study, run: Run) -> NDArray[np.float64]:
+    """What each band that is not lost counts for beside a lost run, ``(told band,)``."""
+    told = ~seen.sources.everywhere
+    nm = seen.axis.along * (1.0 if seen.axis.centre_nm is not None else _USUAL_STEP_NM)
+    away = np.maximum(np.maximum(nm[run.first] - nm, nm - nm[run.last - 1]), 0.0)[told]
+    noise = np.maximum(seen.noise[told].astype(np.float64), _LEAST_NOISE)
+    return np.asarray((np.exp(-away / _REACH_NM) + _FAR) / np.sqrt(noise / max(float(np.median(noise)), _LEAST_NOISE)))
 
 
 def judged_as_lost(seen: Study, view: View, table: NDArray[np.float64]) -> tuple[Proposals, NDArray[np.float64]]:

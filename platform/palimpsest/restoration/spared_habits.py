@@ -150,7 +150,7 @@ def signs(
     square = np.square(missed).mean((1, 2))
     off = 0.5 * np.log(square[0] / max(differing, _TINY) + _LEAST)
     # A base that is carried on is likest to the plain regression.
-    strained = np.concatenate([np.full(len(NAMES) - REGRESSIONS, strain[-1]), strain])
+    strained = np.concatenate([np.full(len(NAMES) - REGRESSIONS, strain[-1]), strain])  # those beside the run too
     single = float(missed.shape[1] == 1)
     about = np.array([1.0, np.log(missed.shape[1]), off, single, single * off])
     return about, np.log(square + _TINY), strained

@@ -2,9 +2,11 @@
 
 What the pixels show is explained from a base and carried on from it by likeness of spectrum: the judgement, the
 judgement with half or none of its differences between pixels, the sources weighed anew by what the pixels show, and no
-base at all, which is a ridge regression of the band on the observed ones. What a base leaves over is a Gaussian process
-over the scene's principal components with a constant; how much of it all pixels share and how much of what one pixel
-shows is its own, nobody knows, and several answers are averaged by how well each pixel is foretold by the others.
+base at all, which is a ridge regression of the band on the observed ones. Likeness is that of the whole spectrum, or
+that of the bands beside the lost run, which go with it more closely than all others do. What a base leaves over is a
+Gaussian process over the principal components of these with a constant; how much of it all pixels share and how much of
+what one pixel shows is its own, nobody knows, and several answers are averaged by how well each pixel is foretold by
+the others.
 
 Source: Rasmussen and Williams 2006, sections 2.2, 2.7 and 5.4.2 (basis functions, leaving one out); Wolpert 1992,
 Neural Networks 5, 241-259 (stacking).
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
 
 NAMES = (
     "judged", "carried", "carried half", "carried level", "restacked", "restacked warily", "gained",
-    "gained restacked", "proportional", "regressed evenly", "regressed",
+    "gained restacked", "carried beside", "regressed sharply beside", "regressed beside", "proportional",
+    "regressed evenly", "regressed",
 )
 _KEPT = (1.0, 0.5, 0.0)  # share of the judgement's differences between pixels
 _PULLS = (0.3, 2.0)  # towards the judgement, against what the pixels show, where sources are weighed anew
-REGRESSIONS = 3  # of these, the last, without a base
+REGRESSIONS = 3  # of these, the last, without a base and over the whole scene's components
+REGRESSIONS_BESIDE = 2  # of these, before the last: over the components beside the run
 _RATIOS = (0.1, 0.5, 2.0, 8.0)  # of the variance that goes with the spectrum to that which all pixels share
 _DOUBTS = (0.015, 0.2, 2.0)  # variance of what is a pixel's own, to both of these
 _RAISED = ((0.0, 0.3), (0.5, 0.7))  # powers by which weak components are raised, and how far each is believed
@@ -40,6 +44,7 @@ _DRAWN = 0.05  # of a mean pixel, that speaks for a gain of one
 _MOST_GAIN = 20.0
 _IN_PROPORTION = 1e-3  # of the mean spectrum's square: what a band may differ by that nothing foretells
 _RIDGE = 1e-2
+_DOUBTS_BESIDE = (0.2 * _RIDGE, _RIDGE)
 _FREE = 1e4  # prior variance of a level that nobody foretold
 _TINY = 1e-14
 _LEAST = 1e-9
@@ -83,21 +88,28 @@ def tellers(
         judged: the judgement there, ``(pixel, band)``.
         apart: the sources less the judgement there, ``(source, pixel, band)``; zeros where one is silent.
         level: mean judgement of the scene, ``(band,)``.
-        places: of the pixels among the scene's components, ``(pixel, component)``.
+        places: of the pixels among the scene's components, then among those beside the run, ``(pixel, component)``.
         spread: standard deviation of each component in the scene, ``(component,)``.
-        dark: where a spectrum of zeros stands among the components, and how far from their span, ``(component + 1,)``.
+        dark: where a spectrum of zeros stands among the scene's components, and how far from their span, ``(their
+            number + 1,)``: all further components are those beside the run.
         usual: what is believed of each kernel where there is but one pixel, of the shape :data:`KERNELS`.
     """
     count, bands = shown.shape
-    bank = _bank(places, spread, usual)
+    everywhere, beside = slice(dark.size - 1), slice(dark.size - 1, None)
+    bank, near = (_bank(places[:, part], spread[part], usual) for part in (everywhere, beside))
     ones, nobody = np.ones(bands), np.zeros((len(apart), bands))
     error = shown - judged
     out = [(np.zeros(bands), np.zeros((places.shape[1], bands)), ones, nobody, error)]
 
+    def at(part: slice, slope: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole = np.zeros((places.shape[1], bands))
+        whole[part] = slope
+        return whole
+
     def carry(base: NDArray[np.float64], kept: NDArray[np.float64], follows: NDArray[np.float64],
-              rest: NDArray[np.float64], alone: NDArray[np.float64]) -> None:
-        constant, slope, missed = _carried(bank, rest, alone)
-        out.append((base + constant, slope, kept, follows, missed))
+              rest: NDArray[np.float64], alone: NDArray[np.float64], part: slice = everywhere) -> None:
+        constant, slope, missed = _carried(bank if part is everywhere else near, rest, alone)
+        out.append((base + constant, at(part, slope), kept, follows, missed))
 
     for share in _KEPT:
         rest = shown - level - share * (judged - level)
@@ -109,8 +121,11 @@ def tellers(
         said = judged + np.tensordot(follow, apart, 1)
         gain, rest, alone = _gained(shown, said, level)
         carry(np.zeros(bands), gain, follow[:, None] * gain, rest, alone)
-    for constant, slope, missed in _regressions(places, shown, spread, dark):
-        out.append((constant, slope, 0 * ones, nobody, missed if count > 1 else shown - level))
+    carry(np.zeros(bands), ones, nobody, error, error, beside)
+    told = [(beside, _regressed(places[:, beside], shown, doubt)) for doubt in _DOUBTS_BESIDE]
+    told += [(everywhere, way) for way in _regressions(places[:, everywhere], shown, spread[everywhere], dark)]
+    for part, (constant, slope, missed) in told:
+        out.append((constant, at(part, slope), 0 * ones, nobody, missed if count > 1 else shown - level))
     return Tellers(*(np.stack(part) for part in zip(*out, strict=True)))
 
 
