@@ -116,7 +116,7 @@ def test_of_other_light_than_reflectance_only_what_is_negative_is_charged():
 @cache
 def example() -> Example:
     clean = mixtures()
-    made = example_of(with_gap(cube_of(clean), 10, 16), clean * 10000, knowledge(), ("made-town-0", "gap", "full"), 0)
+    made = example_of(with_gap(cube_of(clean), 0, 8), clean * 10000, knowledge(), ("made-town-0", "gap", "full"), 0)
     assert made is not None
     return made
 

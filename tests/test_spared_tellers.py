@@ -135,7 +135,7 @@ def test_one_pixel_moves_a_good_judgement_little_and_takes_off_much_of_a_bad_lev
     good = lost + rng.normal(scale=0.3, size=lost.shape)
     bad = good + 30
     usual = np.argsort(np.square(places).sum(1))[PIXELS // 2 : PIXELS // 2 + 1]
-    for judged, most in ((good, 1.25 * off(good, lost)), (bad, 0.6 * off(bad, lost))):
+    for judged, most in ((good, 1.3 * off(good, lost)), (bad, 0.6 * off(bad, lost))):
         ways, answers = told(usual, lost, judged, judged[None], places)
         share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers)
         assert share.sum() == pytest.approx(1)

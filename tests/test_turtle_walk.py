@@ -49,10 +49,10 @@ my:spectrum a plm:ReferenceSpectrum ; dcterms:source my:field-day ;
     plm:reflectances "{" ".join(f"{y:.5f}" for y in reflectance(X))}"^^plm:numberList .
 my:field-day a plm:Source ; rdfs:label "field day in May"@en ; plm:reliability 0.8 .
 """
-SENTENCE = "Harbour pigment shows its band at 1650 nm, at least 29 percent deep."
+SENTENCE = "Harbour pigment shows its band at 1650 nm, at least 29.6 percent deep."
 RULE = f"""
 my:deep a plm:FeatureDepthRule , plm:Rule ; plm:hardness plm:Hard ; plm:scope my:pigment ;
-    plm:onFeature my:band ; plm:low 0.29 ; plm:high 0.9 ; plm:sentence "{SENTENCE}"@en ; dcterms:source my:field-day .
+    plm:onFeature my:band ; plm:low 0.296 ; plm:high 0.9 ; plm:sentence "{SENTENCE}"@en ; dcterms:source my:field-day .
 """
 
 
