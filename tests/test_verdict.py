@@ -63,10 +63,10 @@ def test_a_step_counts_for_more_the_larger_it_is_and_has_to_be_larger_where_no_r
 def test_an_end_of_the_range_is_told_from_a_gap_inside(monkeypatch, network):
     asked = []
     monkeypatch.setattr(verdict, "share_of_step", lambda step, error, *, is_end: asked.append(is_end) or 0.5)
-    for first, last in ((30, 42), (len(GRID) - 12, len(GRID)), (0, 12)):
+    for first, last in ((30, 42), (len(GRID) - 12, len(GRID)), (0, 12), (2, 14), (4, 16)):
         cube = with_gap(cube_of(mixtures()), first, last)
         judge(study(cube, cube.voxel_reasons(), knowledge(), doubted=True), network)
-    assert asked == [False, True, True]
+    assert asked == [False, True, True, True, False]  # two bands hold nothing
 
 
 def test_weights_lie_between_those_with_and_without_knowledge(seen, network):

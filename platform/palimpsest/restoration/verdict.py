@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 AS_TRIED = 2.5  # an error is not expected to be more than that much larger than those believed showed in trials
 # Squared ratio of a step's square to the squared error expected of it, at which half of the step is taken.
 EVEN_INSIDE, EVEN_AT_END = 0.8, 2.2
+HARDLY_A_RIM = 0.25  # of a gap's own bands: a gap with fewer beyond it is at an end of the range
 _MOST_ODDS = 999.0
 _LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
 _TINY = 1e-12
@@ -153,7 +154,8 @@ def _followed(
         if not spoken[bands].any():
             share[here] = 0.0
             continue
-        is_end = bool(bands[0] == 0 or bands[-1] == seen.axis.count - 1)
+        rim = min(int(bands[0]), seen.axis.count - 1 - int(bands[-1]))
+        is_end = rim < HARDLY_A_RIM * (int(bands[-1]) - int(bands[0]) + 1)
         taken = share_of_step(float(step[bands].sum()), float(expected[bands].sum()), is_end=is_end)
         share[here] = taken
         stored = seen.axis.order[bands]
