@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 
@@ -44,6 +44,12 @@ def made_stream(folder, **how):
     return path
 
 
+def spent():
+    """Processor time of the processes that were waited for, seconds: a busy machine does not make them heavier."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_decoding_imports_neither_knowledge_nor_torch(tmp_path):
     for how in ({"bpppc": 1.0}, {"mode": "lossless"}):
         path = made_stream(tmp_path, **how)
@@ -62,9 +68,9 @@ def test_info_answers_without_the_kernels_and_at_once(tmp_path):
     )
     best = 1e9
     for _ in range(3):
-        start = time.monotonic()
+        start = spent()
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
-        best = min(best, time.monotonic() - start)
+        best = min(best, spent() - start)
         assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bands"] == 16
     assert best < 1.0
