@@ -4,8 +4,9 @@ Where the library speaks about a gap that all pixels share, the network is asked
 the step from the scene's own answer to that of knowledge is taken as far as it is larger than the error which network
 and trials let expect of it: a step within its own error is shrunk towards the scene, one well beyond it is taken nearly
 whole. Wrong knowledge fails in small steps with great confidence; what right knowledge is worth lies in large ones. At
-an end of the range, where no rim holds a wrong answer, a step has to be larger. A gap about which no library speaks is
-judged as if there were none.
+an end of the range, where no rim holds a wrong answer, a step has to be larger. A step that would have done harm in the
+trials beside the gap has a precedent against it, however large it is. A gap about which no library speaks is judged as
+if there were none.
 
 Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379. Where half of a step
 is taken was chosen on five made scenes and the two recorded ones that training may see, under right, shuffled and
@@ -22,6 +23,7 @@ import numpy as np
 from palimpsest.errors import UsageError
 from palimpsest.restoration.confidence import Expectation, band_group, defect_kind, with_own_trials
 from palimpsest.restoration.correlation_decoder import mixture
+from palimpsest.restoration.precedents import share_beside
 from palimpsest.restoration.sources import GROUP, KNOWLEDGE, SOURCES
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 
 AS_TRIED = 2.5  # an error is not expected to be more than that much larger than those believed showed in trials
 # Squared ratio of a step's square to the squared error expected of it, at which half of the step is taken.
-EVEN_INSIDE, EVEN_AT_END = 0.8, 2.2
+EVEN_INSIDE, EVEN_AT_END = 0.4, 2.2
+PRECEDENT = 0.3  # of a step: where trials beside the gap would have taken less, the less is taken here
 HARDLY_A_RIM = 0.25  # of a gap's own bands: a gap with fewer beyond it is at an end of the range
 _MOST_ODDS = 999.0
 _LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
@@ -90,7 +93,7 @@ def judge(
     if seen.unaided is not None:
         plain, plain_error = _asked(network, seen.unaided, edges, left_out)
         error = 10.0 ** (np.minimum(log_error, tried + np.log10(AS_TRIED)) - 2.0)
-        share, followed = _followed(seen, cells, (weights, error), plain)
+        share, followed = _followed(seen, context, (weights, error), plain)
         is_silent = share == 0
         unshrunk = np.where(is_silent[:, None], plain, weights)
         weights = share[:, None] * weights + (1 - share)[:, None] * plain
@@ -128,12 +131,13 @@ def _table(seen: Study, cells: Cells, weights: NDArray[np.float64]) -> NDArray[n
 
 
 def _followed(
-    seen: Study, cells: Cells, aided: tuple[NDArray[np.float64], NDArray[np.float64]], plain: NDArray[np.float64],
+    seen: Study, context: Context, aided: tuple[NDArray[np.float64], NDArray[np.float64]], plain: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
     """How much of the step from ``plain`` to ``aided`` is taken, ``(cell,)``, and by gap; 1 outside of shared gaps.
 
     Both are weights ``(cell, source)``; with those of ``aided`` come its expected errors ``(cell,)``, scaled.
     """
+    cells = context.cells
     member = seen.groups.of(seen.judged)
     answers = [
         mixture(seen.proposals, np.moveaxis(_table(seen, cells, weights)[member], 2, 0))
@@ -144,8 +148,9 @@ def _followed(
     # Errors are expected of a group in a band: those of the voxels are their means, by the voxels there are.
     number = np.zeros((len(seen.groups.centres), seen.axis.count))
     np.add.at(number, member, dead)
+    voxels = number[cells.group, cells.band]
     expected = np.zeros(seen.axis.count)
-    np.add.at(expected, cells.band, number[cells.group, cells.band] * np.square(aided[1]))
+    np.add.at(expected, cells.band, voxels * np.square(aided[1]))
     spoken = np.asarray(seen.proposals.speaks[list(KNOWLEDGE)].any(axis=(0, 1)))
     share, by_gap = np.ones(len(cells.band)), {}
     for run in np.unique(cells.run[cells.everywhere]):
@@ -157,6 +162,7 @@ def _followed(
         rim = min(int(bands[0]), seen.axis.count - 1 - int(bands[-1]))
         is_end = rim < HARDLY_A_RIM * (int(bands[-1]) - int(bands[0]) + 1)
         taken = share_of_step(float(step[bands].sum()), float(expected[bands].sum()), is_end=is_end)
+        taken *= min(1.0, share_beside(context, here, voxels, aided[0], plain) / PRECEDENT)
         share[here] = taken
         stored = seen.axis.order[bands]
         by_gap[f"{stored.min()}-{stored.max()}"] = round(taken, 4)
