@@ -11,7 +11,7 @@ from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import UsageError
 from palimpsest.knowledge.release import load
 from palimpsest.restoration.restorer import restore
-from palimpsest.scenes import degrade, make_scene
+from palimpsest.scenes import KINDS, SENSORS, degrade, make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
 from palimpsest_pipelines.restoration_cases import (
     DRAWS,
@@ -20,6 +20,7 @@ from palimpsest_pipelines.restoration_cases import (
     case_names,
     cases_of,
     clean_case,
+    others,
     scene_cases,
     whole_bands,
 )
@@ -247,6 +248,15 @@ def test_the_summary_gives_margins_over_the_better_interpolation():
 def test_no_scene_of_that_name_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="no such scene or case"):
         bench.run(bench.Plan(scenes=(tmp_path,), only=("nowhere",)), print)
+
+
+def test_further_made_scenes_are_run_by_their_names_alone():
+    found = list(cases_of((), ("made-snow-emit",), ("wide:red_edge",)))
+    assert [case.scene for case in found] == ["made-snow-emit"]
+    assert not {f"made-{kind}-{sensor}" for kind, sensor in others()} & {
+        f"made-{kind}-{sensor}" for kind, sensor in MEASURED
+    }
+    assert len(others()) + len(MEASURED) == len(KINDS) * len(SENSORS)
 
 
 def test_made_scenes_lose_bands_as_a_sensor_measured_them_and_are_judged_without_its_noise():

@@ -34,6 +34,7 @@ MEASURED = (
     ("urban", "aviris"), ("vegetation", "enmap"), ("mixed", "emit"), ("geology", "hymap"), ("coast", "aviris"),
     ("urban", "enmap"),
 )  # kinds and sensors of made scenes that lose bands
+OTHERS_SEED = MADE_SEED + 100  # of the other kinds on the other sensors, which are run by their names alone
 MEASURED_SIDE = 32
 FEWEST_BANDS = 80
 DECODED = "decoded"
@@ -110,7 +111,8 @@ def cases_of(
 
     Args:
         scenes: folders of ENVI cubes, or single cubes of any format.
-        only: names of the scenes to take; 'made' is the name of the made ones.
+        only: names of the scenes to take; 'made' is the name of the made ones, 'made-KIND-SENSOR' that of any further
+            kind on any sensor, for the cases of missing bands.
         wanted: cases; all that apply when empty. A name without variant stands for all variants.
         side: rows and columns that are cut from the middle of larger scenes.
     """
@@ -126,6 +128,20 @@ def cases_of(
         yield from scene_cases(path.stem, whole_bands(cube if side is None else middle(cube, side)), wanted)
     if not only or "made" in only:
         yield from _made_cases(wanted)
+    for number, (kind, sensor) in enumerate(others()):
+        if f"made-{kind}-{sensor}" in only:
+            yield from _measured_cases(kind, sensor, OTHERS_SEED + number, _of_gaps(wanted))
+
+
+def others() -> tuple[tuple[str, str], ...]:
+    """Kinds and sensors of the made scenes that are run by their names alone."""
+    from palimpsest.scenes import KINDS, SENSORS
+
+    return tuple((kind, sensor) for kind in KINDS for sensor in SENSORS if (kind, sensor) not in MEASURED)
+
+
+def _of_gaps(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in wanted if name.split(":")[0] in ("f", "wide", "clean"))
 
 
 def scene_cases(scene: str, cube: Cube, wanted: tuple[str, ...] = ()) -> Iterator[Case]:
@@ -263,7 +279,7 @@ def _made_cases(wanted: tuple[str, ...]) -> Iterator[Case]:
     noisy = tuple(name for name in (*NOISE, *struck, "g") if wanted and is_wanted(name, wanted))
     for kind in NOISELESS_KINDS if noisy else ():
         yield from scene_cases(f"made-{kind}", noiseless(kind), noisy)
-    gaps = tuple(name for name in wanted if name.split(":")[0] in ("f", "wide", "clean"))
+    gaps = _of_gaps(wanted)
     for number, (kind, sensor) in enumerate(MEASURED if gaps else ()):
         yield from _measured_cases(kind, sensor, MADE_SEED + len(MADE_KINDS) + number, gaps)
 

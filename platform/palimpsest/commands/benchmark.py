@@ -24,7 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restoration = subjects.add_parser("restoration", help="defects repaired, against interpolation and rivals")
     restoration.add_argument("--scenes", type=Path, nargs="+", required=True,
                              help="folders of ENVI cubes, or single cubes")
-    restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all)")
+    restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all); 'made' for made "
+                             "ones, 'made-coast-emit' for a further kind on a further sensor")
     restoration.add_argument("--rivals", type=Path, help="folder with restorers.py")
     restoration.add_argument("--cases", nargs="+", help="cases to run (default: all that apply)")
     restoration.add_argument("--parts", nargs="+", choices=("coded", "cost", "held_out"), default=[],
