@@ -20,7 +20,7 @@ from palimpsest_pipelines.restoration_cases import (
     case_names,
     cases_of,
     clean_case,
-    others,
+    measured_scenes,
     scene_cases,
     whole_bands,
 )
@@ -250,13 +250,15 @@ def test_no_scene_of_that_name_is_an_error(tmp_path):
         bench.run(bench.Plan(scenes=(tmp_path,), only=("nowhere",)), print)
 
 
-def test_further_made_scenes_are_run_by_their_names_alone():
-    found = list(cases_of((), ("made-snow-emit",), ("wide:red_edge",)))
-    assert [case.scene for case in found] == ["made-snow-emit"]
-    assert not {f"made-{kind}-{sensor}" for kind, sensor in others()} & {
-        f"made-{kind}-{sensor}" for kind, sensor in MEASURED
-    }
-    assert len(others()) + len(MEASURED) == len(KINDS) * len(SENSORS)
+def test_a_single_made_scene_is_run_by_its_name():
+    every = list(cases_of((), ("made",), ("wide:red_edge",)))
+    for name, alike in (("made-snow-emit", False), ("made-urban-aviris", True)):
+        (found,) = cases_of((), (name,), ("wide:red_edge",))
+        assert found.scene == name
+        assert any(np.array_equal(found.truth, one.truth) for one in every) == alike
+    assert list(measured_scenes())[: len(MEASURED)] == [case.scene for case in every]
+    assert len(measured_scenes()) == len(KINDS) * len(SENSORS)
+    assert len({seed for *_, seed in measured_scenes().values()}) == len(measured_scenes())
 
 
 def test_made_scenes_lose_bands_as_a_sensor_measured_them_and_are_judged_without_its_noise():

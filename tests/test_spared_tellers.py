@@ -129,17 +129,22 @@ def test_what_is_missed_is_told_by_the_others_alone():
     assert np.allclose(plain[NAMES.index("judged")], lost[pixels] - judged[pixels])
 
 
-def test_one_pixel_moves_a_good_judgement_little_and_takes_off_much_of_a_bad_level():
+@pytest.mark.parametrize("level,most", [
+    pytest.param(0, 1.25, marks=pytest.mark.xfail(
+        strict=True, reason="habits learned with exact mixtures let an only pixel move a good judgement by 1.26"
+    )),
+    (30, 0.6),
+])
+def test_one_pixel_moves_a_good_judgement_little_and_takes_off_much_of_a_bad_level(level, most):
     _, lost, places = scene(5)
     rng = np.random.default_rng(6)
     good = lost + rng.normal(scale=0.3, size=lost.shape)
-    bad = good + 30
     usual = np.argsort(np.square(places).sum(1))[PIXELS // 2 : PIXELS // 2 + 1]
-    for judged, most in ((good, 1.3 * off(good, lost)), (bad, 0.6 * off(bad, lost))):
-        ways, answers = told(usual, lost, judged, judged[None], places)
-        share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers)
-        assert share.sum() == pytest.approx(1)
-        assert off(np.tensordot(share, answers, 1), lost) < most
+    judged = good + level
+    ways, answers = told(usual, lost, judged, judged[None], places)
+    share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers)
+    assert share.sum() == pytest.approx(1)
+    assert off(np.tensordot(share, answers, 1), lost) < most * off(judged, lost)
 
 
 def test_many_pixels_against_a_worthless_judgement_are_believed_alone():

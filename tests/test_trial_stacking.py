@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 
 from palimpsest.restoration.integrator import Integrator
 from palimpsest.restoration.sources import LINEAR, SOURCES, Run
-from palimpsest.restoration.trial_stacking import CALM, LEAST_SCORE, TrialStacking, stacked
-from palimpsest.restoration.trials import deep
+from palimpsest.restoration.trial_stacking import LEAST_SCORE, TrialStacking, stacked
+from palimpsest.restoration.trials import CALM, deep
 from palimpsest_pipelines.restoration_judges import PerNode, StackedTrials
 
 

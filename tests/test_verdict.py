@@ -49,7 +49,7 @@ def test_a_step_well_beyond_its_error_is_taken_nearly_whole_and_one_within_it_is
 def test_a_step_counts_for_more_the_larger_it_is_and_has_to_be_larger_where_no_rim_holds_it():
     for is_end in (False, True):
         even = share_of_step(1.0, 1.0, is_end=is_end)
-        assert 0.2 < even < 0.8
+        assert even == pytest.approx(1 / (1 + (verdict.EVEN_AT_END if is_end else verdict.EVEN_INSIDE)))
         assert share_of_step(0.0, 1.0, is_end=is_end) == 0.0
         assert share_of_step(1e-4, 1.0, is_end=is_end) < 1e-6
         assert share_of_step(100.0, 1.0, is_end=is_end) > 0.99

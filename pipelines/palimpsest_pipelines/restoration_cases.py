@@ -35,6 +35,7 @@ MEASURED = (
     ("urban", "enmap"),
 )  # kinds and sensors of made scenes that lose bands
 OTHERS_SEED = MADE_SEED + 100  # of the other kinds on the other sensors, which are run by their names alone
+GAPS = ("f", "wide", "clean")  # cases of missing bands
 MEASURED_SIDE = 32
 FEWEST_BANDS = 80
 DECODED = "decoded"
@@ -111,8 +112,8 @@ def cases_of(
 
     Args:
         scenes: folders of ENVI cubes, or single cubes of any format.
-        only: names of the scenes to take; 'made' is the name of the made ones, 'made-KIND-SENSOR' that of any further
-            kind on any sensor, for the cases of missing bands.
+        only: names of the scenes to take; 'made' is the name of the made ones, 'made-KIND-SENSOR' that of a single one
+            of any kind on any sensor, for the cases of missing bands.
         wanted: cases; all that apply when empty. A name without variant stands for all variants.
         side: rows and columns that are cut from the middle of larger scenes.
     """
@@ -128,20 +129,26 @@ def cases_of(
         yield from scene_cases(path.stem, whole_bands(cube if side is None else middle(cube, side)), wanted)
     if not only or "made" in only:
         yield from _made_cases(wanted)
-    for number, (kind, sensor) in enumerate(others()):
-        if f"made-{kind}-{sensor}" in only:
-            yield from _measured_cases(kind, sensor, OTHERS_SEED + number, _of_gaps(wanted))
+    for name, (kind, sensor, seed) in measured_scenes().items():
+        if name in only:
+            yield from _measured_cases(kind, sensor, seed, _of_gaps(wanted or GAPS))
 
 
-def others() -> tuple[tuple[str, str], ...]:
-    """Kinds and sensors of the made scenes that are run by their names alone."""
+def measured_scenes() -> dict[str, tuple[str, str, int]]:
+    """Kind, sensor and seed of every made scene that may lose bands, by name; first the six that 'made' stands for."""
     from palimpsest.scenes import KINDS, SENSORS
 
-    return tuple((kind, sensor) for kind in KINDS for sensor in SENSORS if (kind, sensor) not in MEASURED)
+    others = [(kind, sensor) for kind in KINDS for sensor in SENSORS if (kind, sensor) not in MEASURED]
+    first = MADE_SEED + len(MADE_KINDS)
+    seeds = (*range(first, first + len(MEASURED)), *range(OTHERS_SEED, OTHERS_SEED + len(others)))
+    return {
+        f"made-{kind}-{sensor}": (kind, sensor, seed)
+        for (kind, sensor), seed in zip((*MEASURED, *others), seeds, strict=True)
+    }
 
 
 def _of_gaps(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in wanted if name.split(":")[0] in ("f", "wide", "clean"))
+    return tuple(name for name in wanted if name.split(":")[0] in GAPS)
 
 
 def scene_cases(scene: str, cube: Cube, wanted: tuple[str, ...] = ()) -> Iterator[Case]:
@@ -280,8 +287,8 @@ def _made_cases(wanted: tuple[str, ...]) -> Iterator[Case]:
     for kind in NOISELESS_KINDS if noisy else ():
         yield from scene_cases(f"made-{kind}", noiseless(kind), noisy)
     gaps = _of_gaps(wanted)
-    for number, (kind, sensor) in enumerate(MEASURED if gaps else ()):
-        yield from _measured_cases(kind, sensor, MADE_SEED + len(MADE_KINDS) + number, gaps)
+    for kind, sensor, seed in list(measured_scenes().values())[: len(MEASURED)] if gaps else ():
+        yield from _measured_cases(kind, sensor, seed, gaps)
 
 
 def _measured_cases(kind: str, sensor: str, seed: int, wanted: tuple[str, ...]) -> Iterator[Case]:

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restoration.add_argument("--scenes", type=Path, nargs="+", required=True,
                              help="folders of ENVI cubes, or single cubes")
     restoration.add_argument("--only", nargs="*", help="names of the scenes to take (default: all); 'made' for made "
-                             "ones, 'made-coast-emit' for a further kind on a further sensor")
+                             "ones, 'made-coast-emit' for a single kind on a sensor")
     restoration.add_argument("--rivals", type=Path, help="folder with restorers.py")
     restoration.add_argument("--cases", nargs="+", help="cases to run (default: all that apply)")
     restoration.add_argument("--parts", nargs="+", choices=("coded", "cost", "held_out"), default=[],

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.trials import PARTS
+from palimpsest.restoration.trials import CALM, PARTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.restoration.context import Context
 
-CALM = 0.6  # trials are counted by their errors against their best source's, to this power
 _LEAST = 1e-9
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from palimpsest.restoration.trials import PARTS, STRETCH_FEATURES, TRIAL_EDGE
+from palimpsest.restoration.trials import CALM, PARTS, STRETCH_FEATURES, TRIAL_EDGE
 
 if TYPE_CHECKING:
     from palimpsest.restoration.context import Context
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 STEPS = 32
 STEP = 1.0  # natural logarithm of a weight, for a source that errs as much again as the mixture
 LEAST_SCORE = -9.0  # nobody is silenced by trials alone
-CALM = 0.6  # 1: every trial counts by its errors against its best source's, 0: by its errors as they are
 _MOST_GRADIENT = 3.0
 _UNTRIED = 4.0  # squared error of a source that no trial heard, against the best one's
 _SUMMARY = 4

@@ -29,6 +29,7 @@ TRIAL_EDGE = 5
 AVERAGED = 4  # what a cell is told of each source's trials without edges
 PARTS = 2  # of a stretch: at its rims, deep in it
 RIM = 4  # bands on each side of a stretch that tell how it is framed
+CALM = 0.6  # 1: every trial counts by its errors against its best source's, 0: by its errors as they are
 EVERYONE = -1  # the group of a row that stands for all pixels
 _FEWEST_PIXELS = 3
 _TINY = 1e-4

@@ -9,8 +9,9 @@ trials beside the gap has a precedent against it, however large it is. A gap abo
 if there were none.
 
 Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379. Where half of a step
-is taken was chosen on five made scenes and the two recorded ones that training may see, under right, shuffled and
-mineral knowledge: the farthest at which no case lost more than 0.3 dB to knowledge.
+is taken was chosen with sixteen made scenes and the four recorded ones that have wavelengths in view, under right,
+shuffled and mineral knowledge: the farthest at which one case of all lost more than 0.3 dB to wrong knowledge, as at
+all that were tried.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 AS_TRIED = 2.5  # an error is not expected to be more than that much larger than those believed showed in trials
 # Squared ratio of a step's square to the squared error expected of it, at which half of the step is taken.
 EVEN_INSIDE, EVEN_AT_END = 0.4, 2.2
-PRECEDENT = 0.3  # of a step: where trials beside the gap would have taken less, the less is taken here
+PRECEDENT = 0.3  # of a step: where trials beside the gap would have taken less, it is shortened in proportion
 HARDLY_A_RIM = 0.25  # of a gap's own bands: a gap with fewer beyond it is at an end of the range
 _MOST_ODDS = 999.0
 _LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
