@@ -129,7 +129,7 @@ def test_what_is_missed_is_told_by_the_others_alone():
     assert np.allclose(plain[NAMES.index("judged")], lost[pixels] - judged[pixels])
 
 
-@pytest.mark.parametrize("level,most", [
+@pytest.mark.parametrize(("level", "most"), [
     pytest.param(0, 1.25, marks=pytest.mark.xfail(
         strict=True, reason="habits learned with exact mixtures let an only pixel move a good judgement by 1.26"
     )),
