@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter
 
 from palimpsest.restoration.grid import Grid
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, on_grid
-from palimpsest.restoration.side_by_side import side_by_side
+from palimpsest.restoration.side_by_side import done, side_by_side
 from palimpsest.restoration.view import Axis, unit_of
 from palimpsest.spectra import resample
 from palimpsest.spectra.continuum import ContinuumWindow
@@ -33,7 +33,7 @@ KIND = "feature_safety"
 REPORTED = "guarded_features"
 ROUNDS = 3  # features that a pixel may get back
 ALIKE = 0.98  # correlation from which two shapes are one
-BLOCK_PIXELS = 4096
+BLOCK_PIXELS = 2048  # a block takes 75 MB for each worker
 _PIECE = 2**22  # voxels at a time
 _SOURCE = "correlation.denoise"
 _ASSUMED_FWHM_NM = 10.0
@@ -190,8 +190,7 @@ def given_back(
             rest -= more
         back[:, start : start + step] = added[:, inside]
 
-    for start in range(0, rows, step):  # one after another: a block takes 150 MB
-        give(start)
+    done(side_by_side(give, range(0, rows, step)))
     return back, int((back != 0).any(axis=0).sum())
 
 

@@ -142,11 +142,14 @@ def _judged(
     residual, spread = np.empty_like(values), np.empty_like(values)
     cols = len(columns.offsets)
     step = max(1, CHUNK // cols)
-    for start in range(0, len(rows.offsets), step):
+
+    def look(start: int) -> None:
         offsets = columns.offsets + rows.offsets[start : start + step, None]
         part = slice(start * cols, start * cols + offsets.shape[0] * cols)
         moved = values[part] - offsets.reshape(-1, values.shape[1])
         residual[part], spread[part] = left_out(model, moved, trusted[part])
+
+    done(side_by_side(look, range(0, len(rows.offsets), step)))
     return residual, spread
 
 
