@@ -9,6 +9,7 @@ import pytest
 from restoration_cubes import knowledge
 
 from palimpsest.cubes import BandTable
+from palimpsest.restoration import feature_guard
 from palimpsest.restoration.feature_guard import REPORTED, given_back, shapes_of
 from palimpsest.restoration.repair import repair
 from palimpsest.restoration.view import Axis
@@ -101,6 +102,25 @@ def test_noise_alone_gets_next_to_nothing_back(base):
             assert pixels < 60
             assert np.abs(back).mean() < 0.05
             assert (back <= 0).all()
+
+
+def test_a_feature_that_nine_pixels_share_is_given_back_across_the_borders_of_blocks(base, monkeypatch):
+    rng = np.random.default_rng(4)
+    axis = Axis.of(BandTable(60, np.linspace(1500, 2480, 60), np.full(60, 16.0)))
+    rule = next(rule for rule in base.rules if rule.iri == NARROW)
+    shapes = shapes_of(rule, base, axis)
+    level, taken = np.full((60, 12, 20), 2500.0), rng.normal(0, 5.0, (60, 12, 20))
+    shape = shapes[len(shapes) // 2]
+    taken[:, 4:7, 8:11] -= 3 * 5 / np.sqrt((shape**2).sum()) * shape[:, None, None]  # three sigmas in each, nine in all
+    whole, pixels = given_back(taken, level, shapes, 5.0)
+    assert whole[:, 5, 9].min() < 0  # by itself it would not have been
+    alone = np.where(np.indices((12, 20)).sum(0) == 14, taken, 0.0)
+    assert (given_back(alone, level, shapes, 5.0)[0][:, 5, 9] == 0).all()
+    for rows in (1, 5, 6):  # the square lies on the border, or in one block alone
+        monkeypatch.setattr(feature_guard, "BLOCK_PIXELS", rows * 20)
+        back, again = given_back(taken, level, shapes, 5.0)
+        assert again == pixels
+        assert np.allclose(back, whole, rtol=1e-6, atol=1e-6)
 
 
 def test_without_noise_taken_off_nothing_is_guarded(scene, base):

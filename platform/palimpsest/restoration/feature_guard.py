@@ -33,7 +33,7 @@ KIND = "feature_safety"
 REPORTED = "guarded_features"
 ROUNDS = 3  # features that a pixel may get back
 ALIKE = 0.98  # correlation from which two shapes are one
-BLOCK_PIXELS = 2048  # a block takes 75 MB for each worker
+BLOCK_PIXELS = 2048  # of 224 bands: 25 to 35 MB for each worker
 _PIECE = 2**22  # voxels at a time
 _SOURCE = "correlation.denoise"
 _ASSUMED_FWHM_NM = 10.0
@@ -165,32 +165,40 @@ def given_back(
     _, rows, cols = taken.shape
     step = max(1, BLOCK_PIXELS // cols)
     noise = np.array(list(side_by_side(_noise_taken, taken)))
-    known = noise > 0
+    worth = np.where(noise > 0, 1.0 / np.where(noise > 0, noise, 1.0) ** 2, 0.0)[:, None, None]
     back = np.zeros(taken.shape, np.float32)
+    deepest, which = np.zeros((rows, cols)), np.zeros((rows, cols), np.intp)
+
+    def look(start: int) -> None:
+        low, high = max(0, start - 1), min(rows, start + step + 1)  # a square of nine reaches a row further
+        inside, here = slice(start - low, start - low + min(step, rows - start)), slice(start, start + step)
+        local = np.maximum(level[:, low:high].astype(np.float64), 0.0)
+        measured = worth * (taken[:, low:high] != 0)
+        power = np.einsum("brc,tb->trc", measured * local**2, shapes**2, optimize=True)
+        measured *= local
+        measured *= back[:, low:high] - taken[:, low:high].astype(np.float64)
+        along = np.einsum("brc,tb->trc", measured, shapes, optimize=True)
+        depth, found = (part[..., inside, :] for part in _supported(along, power, significance))
+        which[here] = depth.argmax(axis=0)
+        deepest[here] = np.where(found, depth.max(axis=0), 0.0)
 
     def give(start: int) -> None:
-        low, high = max(0, start - 1), min(rows, start + step + 1)
-        inside = slice(start - low, start - low + min(step, rows - start))
-        worth = np.where(taken[:, low:high] != 0, 1.0, 0.0)
-        worth[known] /= noise[known, None, None] ** 2
-        worth[~known] = 0.0
-        local = np.maximum(level[:, low:high].astype(np.float64), 0.0)
-        power = np.einsum("brc,tb->trc", worth * local**2, shapes**2, optimize=True)
-        rest = taken[:, low:high].astype(np.float64)
-        added = np.zeros_like(rest)
-        for _ in range(ROUNDS):
-            along = np.einsum("brc,tb->trc", -worth * rest * local, shapes, optimize=True)
-            depth, found = _supported(along, power, significance)
-            if not found.any():
-                break
-            which = depth.argmax(axis=0)
-            depth = np.where(found, np.take_along_axis(depth, which[None], axis=0)[0], 0.0)
-            more = -depth * shapes[which].transpose(2, 0, 1) * local * (worth > 0)
-            added += more
-            rest -= more
-        back[:, start : start + step] = added[:, inside]
+        row, col = np.nonzero(deepest[start : start + step])
+        row += start
+        is_measured = (taken[:, row, col] != 0) & (noise > 0)[:, None]
+        light = np.maximum(level[:, row, col].astype(np.float64), 0.0) * is_measured
+        back[:, row, col] -= (deepest[row, col] * shapes[which[row, col]].T * light).astype(np.float32)
 
-    done(side_by_side(give, range(0, rows, step)))
+    touched = np.ones(rows, bool)
+    for _ in range(ROUNDS):
+        # All blocks look before any gives: neither sees what the other does to their common border meanwhile.
+        deepest[...] = 0.0
+        due = [start for start in range(0, rows, step) if touched[max(0, start - 1) : start + step + 1].any()]
+        done(side_by_side(look, due))
+        done(side_by_side(give, due))
+        touched = np.asarray(deepest.any(axis=1))
+        if not touched.any():
+            break
     return back, int((back != 0).any(axis=0).sum())
 
 
