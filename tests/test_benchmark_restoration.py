@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from shared_data import RIVALS, needs_shared
 
-from palimpsest.cubes import BandTable, Cube
+from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import UsageError
 from palimpsest.knowledge.release import load
 from palimpsest.restoration.restorer import restore
@@ -222,6 +222,18 @@ def test_cases_are_those_that_the_bands_allow():
     again = ("", *(f":{draw}" for draw in range(1, DRAWS)))
     clean = tuple(f"clean:{n}:three_runs_of_15{draw}" for n in (1, 3, 10) for draw in again)
     assert blind[-1 - len(clean) :] == ("wide:three_runs_of_15", *clean)
+
+
+def test_mixed_defects_blind_tell_what_the_sensor_lost_and_nothing_of_stripes_and_impulses():
+    told, blind = scene_cases("s", whole_bands(make_scene(14, 14, seed=1).observed), ("mixed",))
+    assert (told.name, blind.name) == ("mixed", "mixed:blind")
+    assert not told.usable[told.damaged].any()
+    unflagged = np.isin(blind.reasons, [Reason.IMPULSE, Reason.STRIPE])
+    assert unflagged.any()
+    assert np.array_equal(blind.usable, ~(blind.damaged & ~unflagged))
+    assert np.array_equal(told.reasons, blind.reasons)
+    assert blind.is_blind
+    assert not blind.is_noisy
 
 
 def test_only_whole_bands_serve_as_truth():

@@ -21,8 +21,9 @@ LAYERS = {  # a folder may import itself and the folders of this tuple, nothing 
     "formats": ("errors", "atomic", "cubes", "spectra"),
     "knowledge": ("errors", "cubes", "spectra", "measure"),
     "codec": ("errors", "atomic", "cubes", "spectra", "measure"),
-    "scenes": ("errors", "cubes", "spectra", "measure", "knowledge"),
-    "restoration": ("errors", "cubes", "spectra", "measure", "knowledge", "codec"),
+    "radiative_transfer": ("errors",),
+    "scenes": ("errors", "cubes", "spectra", "measure", "knowledge", "radiative_transfer"),
+    "restoration": ("errors", "cubes", "spectra", "measure", "knowledge", "codec", "radiative_transfer"),
     "catalogue": ("errors", "cubes", "spectra", "measure", "formats"),
     "provenance": (
         *("errors", "atomic", "cubes", "spectra", "measure", "formats"),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from palimpsest.errors import UsageError
+from palimpsest.radiative_transfer.canopy import Canopy, canopy_reflectance, leaf_angle_shares
+from palimpsest.radiative_transfer.ground import grain, intimate, moist_soil, over_bottom
+from palimpsest.radiative_transfer.leaf import LeafTraits, leaf_optics, surface_transmission
 from palimpsest.scenes import atmosphere
-from palimpsest.scenes.canopy import Canopy, canopy_reflectance, leaf_angle_shares
-from palimpsest.scenes.ground import grain, intimate, moist_soil, over_bottom
-from palimpsest.scenes.leaf import LeafTraits, leaf_optics, surface_transmission
 
 WAVELENGTHS = np.arange(400.0, 2501.0, 10.0)
 

@@ -3,10 +3,11 @@
 Cases: noise (a05, a10, b: every voxel is judged); c, d, e (noise with impulses, stripes, dead lines) with the mask
 known and, as 'c:blind', without it; f (short runs of bands missing), g (half the voxels missing), wide:NAME (whole
 runs of bands missing in every pixel), clean:N:NAME (the same, but for N pixels; five draws of them, 'clean:N:NAME' and
-'clean:N:NAME:1' to ':4', since one decides by chance); 'decoded' (a stream of a tenth of a
-bit per sample: every voxel is judged, none may get worse); made scenes with mixed defects, the mask known ('made') and
-flagged defects alone ('made:blind'). Noise, struck and g are run on made scenes too, which have a truth without noise;
-f, wide and clean on made scenes as a sensor would have measured them, judged against that truth.
+'clean:N:NAME:1' to ':4', since one decides by chance); mixed (impulses, stripes, dead lines, saturation, short runs and
+a wide one together) with the mask known and, as 'mixed:blind', with nothing told but what a sensor flags; 'decoded' (a
+stream of a tenth of a bit per sample: every voxel is judged, none may get worse). Made scenes have mixed defects of
+their own, 'made' and 'made:blind'. Noise, struck and g are run on made scenes too, which have a truth without noise; f,
+wide and clean on made scenes as a sensor would have measured them, judged against that truth.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ DECODED = "decoded"
 DECODED_BPPPC = 0.1
 NOISE = ("a05", "a10", "b")
 STRUCK = ("c", "d", "e")
+MIXED = "mixed"
 BLIND = ":blind"
 CLEAN = (1, 3, 10)
 DRAWS = 5  # of clean pixels
@@ -170,7 +172,9 @@ def scene_cases(scene: str, cube: Cube, wanted: tuple[str, ...] = ()) -> Iterato
         reasons, usable, given = struck.reasons, ~struck.damaged, struck.cube
         if name in NOISE:
             reasons = np.full(reasons.shape, Reason.USER, np.uint8)
-        if name.endswith(BLIND):
+        if name == MIXED + BLIND:  # a sensor tells what it lost, and nothing of stripes and impulses
+            usable = given.usable()
+        elif name.endswith(BLIND):
             usable, given = np.ones(reasons.shape, bool), replace(given, reasons=None)
         yield Case(scene, name, given, cube.data, reasons, usable, struck.unit, sigma=struck.noise_sigma)
 
@@ -249,7 +253,7 @@ def case_names(cube: Cube) -> tuple[str, ...]:
     struck = [name + variant for name in STRUCK for variant in ("", BLIND)]
     again = ["", *(f":{draw}" for draw in range(1, DRAWS))]
     clean = [f"clean:{number}:{name}{draw}" for name in inside for number in CLEAN for draw in again]
-    return (*NOISE, *struck, "f", "g", *(f"wide:{name}" for name in inside), *clean)
+    return (*NOISE, *struck, "f", "g", MIXED, MIXED + BLIND, *(f"wide:{name}" for name in inside), *clean)
 
 
 def _decoded_case(scene: str, cube: Cube) -> Case:

@@ -1,4 +1,4 @@
-"""``palimpsest train codec|restoration|identification|spared``: what is learnt, from data to weights and scorecard."""
+"""``palimpsest train codec|restoration|identification|spared|leaves``: what is learnt, from data to scorecard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palimpsest.commands import add_json, note, print_result
+from palimpsest.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("what", choices=("codec", "restoration", "identification", "spared"), help="what is learnt")
+    parser.add_argument("what", choices=("codec", "restoration", "identification", "spared", "leaves"),
+                        help="what is learnt")
     parser.add_argument("--out", type=Path, default=Path("trained"), help="folder for weights and scorecard")
     parser.add_argument("--seed", type=int, default=1, help="the same seed learns the same weights")
     parser.add_argument("--scenes", type=Path, help="folder of the ENVI scenes that may teach; made scenes always do")
@@ -23,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--levels-of", default="", metavar="MODEL",
                         help="codec: take the trained levels of this installed model; only the entropy coder learns")
     parser.add_argument("--scenes-count", type=int, metavar="N", help="spared: made scenes to learn from; default 42")
+    parser.add_argument("--libraries", type=Path, help="leaves: folder that holds the USGS library of AVIRIS channels")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     add_json(parser)
@@ -32,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Train and print the scorecard's summary."""
     verbs = {
         "codec": _codec, "restoration": _restoration, "identification": _identification, "spared": _spared,
+        "leaves": _leaves,
     }
     return verbs[options.what](options)
 
@@ -94,4 +98,12 @@ def _spared(options: argparse.Namespace) -> int:
     from palimpsest_pipelines.spared_training import main
 
     torch.set_num_threads(options.threads)
+    return main(options)
+
+
+def _leaves(options: argparse.Namespace) -> int:
+    from palimpsest_pipelines.leaf_calibration import main
+
+    if options.libraries is None:
+        raise UsageError("no library to learn from", got="no --libraries", wanted="a folder of spectral libraries")
     return main(options)

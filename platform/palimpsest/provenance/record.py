@@ -62,6 +62,7 @@ SOURCE_LABELS = {
     "correlation.denoise": "the scene's own factors and similar places, with the noise taken off",
     "stripe.offset": "a constant that a detector column had added",
     "library": "spectra of library materials",
+    "library.modelled": "library materials as radiative transfer varies them",
     "library.residual": "library materials, corrected by what the scene says",
     "library.dark": "what the sensor stores without light",
     "rule": "a rule of the release",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.restoration.modelled import how_made
 from palimpsest.restoration.result import ProvenanceClass, on_grid
 from palimpsest.restoration.sources import (
     FLAT_READING,
@@ -153,20 +154,24 @@ def _by_material(
     readings: tuple[tuple[Reading | None, NDArray[np.float64] | None, NDArray[np.float64]], ...],
     pixel: NDArray[np.intp], band: NDArray[np.intp],
 ) -> Iterator[tuple[Material, NDArray[np.float64], NDArray[np.float64]]]:
-    """Each material with its part of the value and of the trust, both ``(voxel,)``, by IRI."""
-    parts: dict[str, tuple[Material, NDArray[np.float64], NDArray[np.float64]]] = {}
+    """Each material with its part of the value and of the trust, both ``(voxel,)``, by IRI; apart what was modelled."""
+    parts: dict[tuple[str, str], tuple[Material, NDArray[np.float64], NDArray[np.float64]]] = {}
     for reading, shares, believed in readings:
         if reading is None or shares is None or not believed.any():
             continue
+        own: dict[tuple[str, str], list[int]] = {}
         for k, material in enumerate(reading.materials):
-            value = believed * shares[pixel, k] * reading.spectra[k, band]
-            weight = np.where(shares[pixel, k] > 0, believed, 0.0)
-            if material.iri in parts:
-                _, other, otherwise = parts[material.iri]
+            own.setdefault((material.iri, how_made(material)), []).append(k)
+        for key, rows in own.items():
+            value = believed * sum(shares[pixel, k] * reading.spectra[k, band] for k in rows)
+            taken = np.asarray((shares[:, rows] > 0).any(axis=1))
+            weight = np.where(taken[pixel], believed, 0.0)
+            if key in parts:
+                _, other, otherwise = parts[key]
                 value, weight = value + other, weight + otherwise
-            parts[material.iri] = (material, value, weight)
-    for iri in sorted(parts):
-        yield parts[iri]
+            parts[key] = (reading.materials[rows[0]], value, weight)
+    for key in sorted(parts):
+        yield parts[key]
 
 
 def _kinds(

@@ -186,7 +186,7 @@ def _without(
     if library is None:
         flat = lit = None
     else:
-        flat = None if flat is None else read_scene(library, means, ~everywhere, lit=False)
+        flat = None if flat is None else read_scene(library.references, means, ~everywhere, lit=False)
         lit = None if lit is None else read_scene(library, means, ~everywhere, lit=True)
     # A trial of a shared gap asks what can be said without any pixel that shows it.
     return Sources(everywhere, None, flat, lit, {**sources.blends, **blends})

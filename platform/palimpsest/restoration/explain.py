@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import CubeRefused, MissingWavelengths
+from palimpsest.restoration.modelled import how_made
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, Restoration
 from palimpsest.restoration.shelf import Shelf
 
@@ -62,7 +63,11 @@ class Ledger:
         return self._enter(Decision(name, self.told.get(name) or SENTENCES[name]))
 
     def material(self, material: Material) -> int:
-        """The decision of a library material."""
+        """The decision of a library material, or of what radiative transfer makes of it."""
+        how = how_made(material)
+        if how:
+            sentence = f"{material.label} {how}: by radiative transfer, by the share that fits this pixel's bands best."
+            return self._enter(Decision("library.modelled", sentence, material=material.iri))
         sentence = f"{material.label}: its reference spectrum, by the share that fits this pixel's observed bands best."
         return self._enter(Decision("library", sentence, material=material.iri))
 

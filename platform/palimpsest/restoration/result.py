@@ -50,7 +50,7 @@ class Decision:
 
     Args:
         source: who acted: 'damage', 'interpolation.linear', 'interpolation.pchip', 'correlation.low_rank',
-            'correlation.group', 'library', 'library.residual', 'rule', 'rounding', 'clipping'.
+            'correlation.group', 'library', 'library.modelled', 'library.residual', 'rule', 'rounding', 'clipping'.
         sentence: the reason, for people.
         rule: IRI of the rule, or ''.
         material: IRI of the material, or ''.

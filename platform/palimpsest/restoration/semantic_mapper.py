@@ -15,9 +15,12 @@ import numpy as np
 
 from palimpsest.restoration.illumination import fit_gain, shapes
 from palimpsest.restoration.kinship import kinship
+from palimpsest.restoration.modelled import how_made
 from palimpsest.restoration.unmixing import unmix
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase, Material
@@ -71,10 +74,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Reference spectra at a sensor's bands: what the graph holds of materials, for this axis.
+    """Spectra at a sensor's bands: what the graph holds of materials, for this axis, and what models make of them.
 
     Args:
-        materials: those whose spectrum covers the bands.
+        materials: those whose reference covers the bands; then those that were modelled, each as often as it was.
         spectra: ``(material, band)``, finite.
         basis: shapes of light at the bands, ``(band, shape)``.
         opacity: of the air by the release's windows, optical depth at the bands, ``(band,)``.
@@ -91,6 +94,15 @@ class Library:
     def shut(self) -> NDArray[np.bool_]:
         """Bands to which the air lets hardly any light through, ``(band,)``."""
         return _shut(self.opacity)
+
+    @property
+    def references(self) -> Library:
+        """Without what was modelled."""
+        return self.some([row for row, material in enumerate(self.materials) if not how_made(material)])
+
+    def some(self, rows: Sequence[int]) -> Library:
+        """That of the given rows."""
+        return replace(self, materials=tuple(self.materials[row] for row in rows), spectra=self.spectra[list(rows)])
 
 
 def library_for(axis: Axis, knowledge: KnowledgeBase) -> Library | None:
@@ -184,12 +196,9 @@ def dark_signal(means: NDArray[np.float64], observed: NDArray[np.bool_], shut: N
 
 
 def narrowed(library: Library, readings: tuple[Reading | None, ...]) -> Library:
-    """The library of the materials that some reading of the scene took, in release order."""
-    taken = {material.iri for reading in readings if reading is not None for material in reading.materials}
-    rows = [row for row, material in enumerate(library.materials) if material.iri in taken]
-    return replace(
-        library, materials=tuple(library.materials[row] for row in rows), spectra=library.spectra[rows]
-    )
+    """The library of the spectra that some reading of the scene took, in the library's order."""
+    taken = {id(material) for reading in readings if reading is not None for material in reading.materials}
+    return library.some([row for row, material in enumerate(library.materials) if id(material) in taken])
 
 
 def _retrieved(shares: NDArray[np.float64], most: int) -> NDArray[np.intp]:

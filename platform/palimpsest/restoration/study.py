@@ -15,6 +15,7 @@ from palimpsest.restoration import kernel_blend, low_rank
 from palimpsest.restoration.band_noise import regressed
 from palimpsest.restoration.context import Context, build
 from palimpsest.restoration.evidence import gather
+from palimpsest.restoration.modelled import with_models
 from palimpsest.restoration.organiser import PixelGroups, group_pixels
 from palimpsest.restoration.semantic_mapper import library_for, read_scene
 from palimpsest.restoration.sources import Proposals, Sources, propose, runs_of
@@ -107,8 +108,10 @@ def study(
         library = library_for(axis, knowledge)
     retrieve = "graph_processor" not in left_out
     flat = lit = None
-    if library is not None:
+    if library is not None and knowledge is not None:
         flat = read_scene(library, means, ~everywhere, lit=False, retrieve=retrieve)
+        found = [] if flat is None else [material.iri for material in flat.materials]
+        library = with_models(library, knowledge, axis, found)
         lit = read_scene(library, means, ~everywhere, lit=True, retrieve=retrieve)
     fitted = {run: kernel_blend.fit(sample, run.bands, everywhere) for run in runs_of(everywhere)}
     sources = Sources(everywhere, model, flat, lit, {run: blend for run, blend in fitted.items() if blend is not None})

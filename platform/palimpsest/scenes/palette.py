@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import UnknownTerm
-from palimpsest.scenes.canopy import Canopy, canopy_reflectance
-from palimpsest.scenes.ground import grain, intimate, moist_soil, over_bottom
-from palimpsest.scenes.leaf import LeafTraits, leaf_optics
+from palimpsest.radiative_transfer.canopy import Canopy, canopy_reflectance
+from palimpsest.radiative_transfer.ground import grain, intimate, moist_soil, over_bottom
+from palimpsest.radiative_transfer.leaf import LeafTraits, leaf_optics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.scenes.leaf import surface_transmission
-from palimpsest.scenes.leaf_absorption import water_absorption_per_cm, water_index
+from palimpsest.radiative_transfer.leaf import surface_transmission
+from palimpsest.radiative_transfer.leaf_absorption import water_absorption_per_cm, water_index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,7 +3,8 @@
 A leaf is a pile of N absorbing plates with rough surfaces: one elementary plate after Allen et al. 1969
 (J. Opt. Soc. Am. 59, 1376), piled by Stokes' equations of 1862, the first plate lit from within a cone of 40 degrees;
 as in PROSPECT (Jacquemoud and Baret 1990, Remote Sens. Environ. 34, 75) and PROSPECT-D (Feret et al. 2017, Remote
-Sens. Environ. 193, 204). Written from the papers; the coefficients are of :mod:`palimpsest.scenes.leaf_absorption`.
+Sens. Environ. 193, 204). Written from the papers; the coefficients are of
+:mod:`palimpsest.radiative_transfer.leaf_absorption`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from scipy.special import exp1
 
 from palimpsest.errors import UsageError
-from palimpsest.scenes import leaf_absorption
+from palimpsest.radiative_transfer import leaf_absorption
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from palimpsest.radiative_transfer.leaf_absorption import Coefficients
 
 FIRST_SURFACE_CONE_DEG = 40.0
 
@@ -54,9 +57,14 @@ class LeafTraits:
 
 
 def leaf_optics(
-    wavelengths_nm: NDArray[np.float64], traits: LeafTraits
+    wavelengths_nm: NDArray[np.float64], traits: LeafTraits, coefficients: Coefficients | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Hemispherical reflectance and transmittance, each ``(leaf, wavelength)``, within 0 and 1, their sum at most 1.
+
+    Args:
+        wavelengths_nm: ``(wavelength,)``.
+        traits: of the leaves.
+        coefficients: specific absorption; the parametric one when left out.
 
     Raises:
         UsageError: fewer than one plate, or a negative content.
@@ -64,7 +72,8 @@ def leaf_optics(
     structure, *contents = traits.columns()
     if (structure < 1).any() or any((content < 0).any() for content in contents):
         raise UsageError("traits of no leaf", got=traits, wanted="structure >= 1 and contents >= 0")
-    per_plate = _absorption(wavelengths_nm, contents) / structure
+    specific = leaf_absorption.parametric(wavelengths_nm) if coefficients is None else coefficients.at(wavelengths_nm)
+    per_plate = _absorption(specific, contents) / structure
     index = leaf_absorption.leaf_index(wavelengths_nm)
     inner = _plate_transmission(per_plate)
     first, other = (_plate(inner, index, cone) for cone in (FIRST_SURFACE_CONE_DEG, 90.0))
@@ -89,16 +98,10 @@ def surface_transmission(index: NDArray[np.float64], cone_deg: float) -> NDArray
     return np.asarray((0.5 * top * weights) @ passed)
 
 
-def _absorption(wavelengths_nm: NDArray[np.float64], contents: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    chlorophyll, carotenoid, anthocyanin, brown, water, dry = contents
-    total = (
-        chlorophyll * leaf_absorption.gaussian_sum(wavelengths_nm, leaf_absorption.CHLOROPHYLL_CM2_UG)
-        + carotenoid * leaf_absorption.gaussian_sum(wavelengths_nm, leaf_absorption.CAROTENOID_CM2_UG)
-        + anthocyanin * leaf_absorption.gaussian_sum(wavelengths_nm, leaf_absorption.ANTHOCYANIN_CM2_UG)
-        + brown * leaf_absorption.gaussian_sum(wavelengths_nm, leaf_absorption.BROWN)
-        + water * leaf_absorption.water_absorption_per_cm(wavelengths_nm)
-        + dry * leaf_absorption.dry_matter_cm2_g(wavelengths_nm)
-    )
+def _absorption(
+    specific: tuple[NDArray[np.float64], ...], contents: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    total = sum(content * absorbs for content, absorbs in zip(contents, specific, strict=True))
     return np.asarray(np.maximum(total, 1e-9))
 
 

@@ -6,11 +6,18 @@ chlorophyll a and b, carotenoids and anthocyanins (Lichtenthaler 1987; Feret et 
 the published in-vivo orders of magnitude. Liquid water is tabulated after Hale and Querry 1973 (Appl. Opt. 12, 555),
 with intermediate points after Palmer and Williams 1974 (J. Opt. Soc. Am. 64, 1107), rounded. Dry matter is a smooth
 base and the overtone and combination bands of cellulose, lignin, starch and protein (Curran 1989, Remote Sens.
-Environ. 30, 271). They are of the right kind, not a calibration: nobody should invert pigments with them.
+Environ. 30, 271). They are of the right kind, not a calibration: nobody should invert pigments with them. Made scenes
+use them as they are.
+
+What restores uses :func:`calibrated`, the same coefficients bent until leaves and needles of the USGS library come out
+as they were measured (``palimpsest train leaves``): so a made scene is not restored by the very numbers that made it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +25,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Specific absorption in cm2/ug (the first three), in 1, 1/cm and cm2/g.
+CONSTITUENTS = ("chlorophyll", "carotenoid", "anthocyanin", "brown", "water", "dry_matter")
+CALIBRATED = "leaf_coefficients.csv"
 # (centre nm, half width at 1/e nm, strength)
 CHLOROPHYLL_CM2_UG = (
     (350.0, 45.0, 0.042), (418.0, 20.0, 0.040), (438.0, 17.0, 0.058), (470.0, 19.0, 0.038), (500.0, 22.0, 0.010),
@@ -85,3 +95,37 @@ def dry_matter_cm2_g(wavelengths_nm: NDArray[np.float64]) -> NDArray[np.float64]
     """Specific absorption of leaf dry matter, cm2/g."""
     base = np.exp(np.interp(wavelengths_nm, DRY_BASE_NM, np.log(DRY_BASE_CM2_G)))
     return np.asarray(base + gaussian_sum(wavelengths_nm, DRY_MATTER_CM2_G))
+
+
+def parametric(wavelengths_nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Specific absorption of each of :data:`CONSTITUENTS` as built here, each ``(wavelength,)``."""
+    return (
+        gaussian_sum(wavelengths_nm, CHLOROPHYLL_CM2_UG), gaussian_sum(wavelengths_nm, CAROTENOID_CM2_UG),
+        gaussian_sum(wavelengths_nm, ANTHOCYANIN_CM2_UG), gaussian_sum(wavelengths_nm, BROWN),
+        water_absorption_per_cm(wavelengths_nm), dry_matter_cm2_g(wavelengths_nm),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coefficients:
+    """Specific absorption of :data:`CONSTITUENTS`, tabulated.
+
+    Args:
+        nm: ascending wavelengths, ``(point,)``.
+        absorption: ``(constituent, point)``, positive.
+    """
+
+    nm: NDArray[np.float64]
+    absorption: NDArray[np.float64]
+
+    def at(self, wavelengths_nm: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Interpolated in the logarithm, the outermost values beyond the table, each ``(wavelength,)``."""
+        return tuple(np.exp(np.interp(wavelengths_nm, self.nm, np.log(row))) for row in self.absorption)
+
+
+@cache
+def calibrated() -> Coefficients:
+    """The packaged table that measured leaves and needles were fitted with."""
+    table = (files("palimpsest.radiative_transfer") / CALIBRATED).read_text(encoding="ascii").splitlines()
+    rows = np.array([[float(value) for value in line.split(",")] for line in table[1:]])
+    return Coefficients(np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1:].T))
