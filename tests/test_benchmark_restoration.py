@@ -13,6 +13,7 @@ from palimpsest.knowledge.release import load
 from palimpsest.restoration.restorer import restore
 from palimpsest.scenes import KINDS, SENSORS, degrade, make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
+from palimpsest_pipelines import restoration_pictures
 from palimpsest_pipelines.restoration_cases import (
     DRAWS,
     MEASURED,
@@ -281,3 +282,19 @@ def test_made_scenes_lose_bands_as_a_sensor_measured_them_and_are_judged_without
         assert 0 < lost.sum() < lost.size / 2
         noise = np.asarray(case.struck.data, np.float64)[~lost] - np.asarray(case.truth)[~lost]
         assert 0 < np.abs(noise).mean() < 0.05 * case.unit
+
+
+def test_pictures_are_written_for_what_was_measured(tmp_path):
+    found = [
+        result("s", case, method, value)
+        for case in ("wide:red_edge", "wide:swir2")
+        for method, value in (("linear", 20.0), ("pchip", 21.0), (bench.OURS, 30.0), ("nnls_residual", 28.0),
+                              (bench.NO_KNOWLEDGE, 22.0))
+    ]
+    written = restoration_pictures.draw(found, tmp_path)
+    assert {path.name for path in written} == {"restoration_gain.png", "restoration_methods.png"}
+    found[2].groups["visible, wide gap"] = (10, 9, 1.0)
+    written = restoration_pictures.draw(found, tmp_path / "again")
+    assert {path.name for path in written} >= {"restoration_coverage.png"}
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written)
+    assert restoration_pictures.draw([result("s", "c", "linear", 1.0)], tmp_path / "nothing") == []

@@ -22,6 +22,7 @@ from palimpsest_pipelines.restoration_cases import DECODED, Case, cases_of, cell
 from palimpsest_pipelines.restoration_clean import LIBRARY_ONLY, OURS, clean_table
 from palimpsest_pipelines.restoration_judges import StackedTrials, alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import load as load_judges
+from palimpsest_pipelines.restoration_pictures import draw
 from palimpsest_pipelines.restoration_rivals import ORACLE, RIDGE, cached, interpolated, rivals_for
 from palimpsest_pipelines.restoration_scores import (
     MANY,
@@ -70,6 +71,7 @@ class Plan:
         judges: also each seed alone, a per-node network that never had edges, and fixed weights.
         saw: weights that learned from the materials held out too, for the part 'held_out'.
         out: file for one JSON line a result; lines are added.
+        pictures: folder for the results as PNG.
     """
 
     scenes: tuple[Path, ...]
@@ -83,6 +85,7 @@ class Plan:
     judges: bool = False
     out: Path | None = None
     saw: Path | None = None
+    pictures: Path | None = None
 
 
 def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
@@ -112,6 +115,9 @@ def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
     if not results:
         raise UsageError("no such scene or case", where=", ".join(map(str, plan.scenes)),
                          got=(plan.only, plan.cases), wanted="names of cubes there, and of cases")
+    if plan.pictures is not None:
+        for path in draw([one for one in results if draw_of(one.case) == 0], plan.pictures):
+            note(f"wrote {path}")
     return summary(results)
 
 

@@ -46,6 +46,7 @@ KNOWLEDGE = ("full", "part", "held out", "minerals", "none", "shuffled")
 CASES = ("end", "f", "runs", "f", "e", "runs", "mixed", "end", "f", "runs", "runs", *WIDE_CASES)
 ZEROED = 0.5  # share of scenes with zeros in opaque bands
 DECODED, NAMELESS = 0.12, 0.25  # shares of examples from a stream, without wavelengths
+MODELLED = 0.5  # share of made examples in which radiative transfer is part of what is known
 RATES = (0.1, 0.25, 0.5, 1.0)  # bpppc of decoded cubes
 _MOST_RUN = 60
 
@@ -80,13 +81,17 @@ class Example:
 
 
 def example_of(
-    damaged: Cube, truth: NDArray[np.floating], knowledge: KnowledgeBase | None, labels: tuple[str, str, str], seed: int
+    damaged: Cube, truth: NDArray[np.floating], knowledge: KnowledgeBase | None, labels: tuple[str, str, str],
+    seed: int, *, modelled: bool = True,
 ) -> Example | None:
-    """Study a damaged cube and measure every source against the truth ``(band, row, col)``; None without damage."""
+    """Study a damaged cube and measure every source against the truth ``(band, row, col)``; None without damage.
+
+    With ``modelled`` False radiative transfer is left out of what is known.
+    """
     from palimpsest.restoration.confidence import band_group, defect_kind
 
     reasons = damaged.voxel_reasons()
-    seen = study(damaged, reasons, knowledge, seed=seed)
+    seen = study(damaged, reasons, knowledge, seed=seed, modelled=modelled)
     if seen.context is None:
         return None
     whole = Cube(np.ascontiguousarray(truth, np.float32), damaged.bands)
@@ -161,7 +166,10 @@ def made_examples(
         which = KNOWLEDGE[int(rng.choice(6, p=[0.3, 0.17, 0.2, 0.13, 0.1, 0.1]))]
         known = vary(knowledge, which, rng, scene.material_iris)
         damaged = _struck(rng, recorded, case, number)
-        found = example_of(damaged, truth, known, (f"made-{kind}-{number}", case, which), number)
+        # The models that vary what a scene is made of are the ones that restore it: in every second made scene they are
+        # left out, or the judge would believe them as if they were the ground.
+        modelled = bool(np.random.default_rng([seed, 11, number]).random() < MODELLED)
+        found = example_of(damaged, truth, known, (f"made-{kind}-{number}", case, which), number, modelled=modelled)
         if found is not None:
             yield found
         note(f"example {number + 1} of {count}: {kind}, {sensor}, {light}, {case}, knowledge {which}")

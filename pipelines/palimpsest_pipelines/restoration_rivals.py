@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.interpolate import PchipInterpolator, interp1d
 
 from palimpsest.cubes import Cube
 from palimpsest.errors import UsageError
+from palimpsest_pipelines.restoration_cases import MIXED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     Restorer = Callable[[], NDArray[np.float32]]
 
 RIDGE = "ridge on the clean pixels"
+MODELLED = "nnls_residual, modelled too"  # the same recipe on what radiative transfer makes of the library as well
+READ_SPECTRA = 60  # of a scene, by which it is told what is on the ground
 COMPONENTS = 15  # of the observed bands, as in the measurements that the rivals came from
 _RIDGE = 1e-2
 _MOSTLY = 0.5  # share of the pixels that show a band
@@ -71,7 +75,7 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
     rival = module(folder, "restorers")
     y = np.ascontiguousarray(np.moveaxis(np.asarray(case.struck.data), 0, 2).astype(np.float32) / np.float32(case.unit))
     mask = np.ascontiguousarray(np.moveaxis(case.usable, 0, 2))
-    if not case.is_blind or case.kind == "made":
+    if not case.is_blind or case.kind in ("made", MIXED):
         y = np.where(mask, y, np.float32(0))
     bands = y.shape[2]
     told = None if mask.all() else mask
@@ -81,15 +85,18 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
         model = rival.fa_em(y.reshape(-1, bands).astype(np.float64), flat_mask, k=count, iters=25)
         return np.asarray(rival.fa_rec(model, y.shape))
 
+    def unmixed(library: NDArray[np.float64]) -> NDArray[np.float32]:
+        gap = np.broadcast_to(mask.any(axis=(0, 1)) & (mask.mean(axis=(0, 1)) > _MOSTLY), mask.shape)
+        return np.where(mask, y, rival.nnls_residual(y, gap, library))
+
     if case.kind in ("wide", "clean", "f"):
         chosen: dict[str, Restorer] = {} if case.kind == "clean" else {
             "akima": lambda: rival.interp_spec(y, mask, "akima"), "gp6": lambda: rival.gp_spec(y, mask, 6),
             "gp12": lambda: rival.gp_spec(y, mask, 12), "gp25": lambda: rival.gp_spec(y, mask, 25),
         }
-        library = _library(case.struck) if case.kind != "f" else None
-        if library is not None:
-            gap = np.broadcast_to(mask.any(axis=(0, 1)) & (mask.mean(axis=(0, 1)) > _MOSTLY), mask.shape)
-            chosen["nnls_residual"] = lambda: np.where(mask, y, rival.nnls_residual(y, gap, library))
+        libraries = _libraries(case) if case.kind != "f" else {}
+        for name, library in libraries.items():
+            chosen[name] = partial(unmixed, library)
         if case.kind == "clean":
             chosen[RIDGE] = lambda: np.where(mask, y, ridge(y, mask))
     elif case.kind == "g":
@@ -104,19 +111,30 @@ def rivals_for(folder: Path, case: Case) -> dict[str, Restorer]:
     return {name: _stored(run, case.unit) for name, run in chosen.items()}
 
 
-def _library(cube: Cube) -> NDArray[np.float64] | None:
-    """The release's spectra at a cube's bands in stored order, ``(material, band)``; None without wavelengths."""
+def _libraries(case: Case) -> dict[str, NDArray[np.float64]]:
+    """Spectra at a case's bands in stored order, ``(spectrum, band)``, by the rival; none without wavelengths.
+
+    The release's references, and these with all that models make of what is on the ground, as restoration has it.
+    """
     from palimpsest.knowledge.release import load
-    from palimpsest.restoration.semantic_mapper import library_for
+    from palimpsest.restoration.modelled import with_models
+    from palimpsest.restoration.semantic_mapper import library_for, read_scene
     from palimpsest.restoration.view import Axis
 
-    axis = Axis.of(cube.bands)
-    found = library_for(axis, load(None))
-    if found is None:
-        return None
-    spectra = np.empty_like(found.spectra)
-    spectra[:, axis.order] = found.spectra
-    return spectra
+    axis, knowledge = Axis.of(case.struck.bands), load(None)
+    library = library_for(axis, knowledge)
+    if library is None:
+        return {}
+    observed = ~case.gap[axis.order]
+    pixels = np.asarray(case.struck.data).reshape(axis.count, -1)[axis.order].T / case.unit
+    some = pixels[:: max(1, len(pixels) // READ_SPECTRA)].astype(np.float64)
+    reading = read_scene(library, some, observed, lit=False)
+    found = [] if reading is None else [material.iri for material in reading.materials]
+    answer = {}
+    for name, one in (("nnls_residual", library), (MODELLED, with_models(library, knowledge, axis, found))):
+        answer[name] = np.empty_like(one.spectra)
+        answer[name][:, axis.order] = one.spectra
+    return answer
 
 
 def ridge(y: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

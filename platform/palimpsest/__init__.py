@@ -5,7 +5,8 @@ Arrows between the folders go one way, and a test walks the imports to hold it::
     cubes, spectra, measure  <-  formats, knowledge  <-  codec  <-  restoration  <-  provenance, catalogue
     <-  palimpsest_pipelines, palimpsest_api  <-  commands
 
-``scenes`` stands on ``spectra`` and ``knowledge``; nothing but pipelines and commands stands on it. Decoding a
+``scenes`` stands on ``spectra``, ``knowledge`` and ``radiative_transfer``; nothing but pipelines and commands stands on
+it. ``restoration`` asks ``radiative_transfer`` too, which stands on nothing. Decoding a
 stream needs neither ``knowledge`` nor torch: a file must be readable in twenty years.
 """
 

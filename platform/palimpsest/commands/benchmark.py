@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                              help="also each seed of training, a network without edges, and fixed weights")
     restoration.add_argument("--wrong", action="store_true", help="also with minerals alone, and a shuffled graph")
     restoration.add_argument("--out", type=Path, help="write every result as a JSON line")
+    restoration.add_argument("--pictures", type=Path, help="folder for gains and coverage as PNG")
     add_json(restoration)
 
 
@@ -140,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
         wanted = benchmark_restoration.Plan(
             scenes=tuple(options.scenes), only=tuple(options.only or ()), cases=tuple(options.cases or ()),
             side=options.side, rivals=options.rivals, rival_cache=options.rival_cache, ablation=options.ablation,
-            wrong=options.wrong, judges=options.judges, out=options.out, saw=options.saw,
+            wrong=options.wrong, judges=options.judges, out=options.out, saw=options.saw, pictures=options.pictures,
         )
         if options.parts:
             from palimpsest_pipelines.restoration_parts import run_parts

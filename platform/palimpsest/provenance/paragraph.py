@@ -34,7 +34,7 @@ REASONS: dict[str, str] = {
     Reason.CLOUD.name.lower(): "showed a cloud",
 }
 GOOD = Reason.GOOD.name.lower()
-LIBRARY = "library"
+LIBRARIES = "library", "library.modelled"  # many decisions each, one a material: told of in one sentence
 NAMED = 3  # materials of the library, where several took part
 LEAST_SHARE = 0.02  # of what was moved, under which a source is counted and not told of
 TAKEN_AWAY, EXACTNESS = ("damage",), ("rounding", "clipping")
@@ -92,15 +92,15 @@ def _what_was_wrong(bands: Sequence[BandExplanation]) -> Iterable[str]:
 
 
 def _who(parts: Sequence[_Part], quantum: float) -> Iterable[str]:
-    library = [part for part in parts if part.acted.source == LIBRARY]
-    gathered = len(library) > 1
+    libraries = {name: [part for part in parts if part.acted.source == name] for name in LIBRARIES}
+    gathered = {name for name, own in libraries.items() if len(own) > 1}
     total = sum(part.weight for part in parts if part.acted.source not in (*TAKEN_AWAY, *EXACTNESS))
     small = 0
     for part in parts:
         place = f"in {_count(len(part.bands), 'band')}"
         if part.acted.source in TAKEN_AWAY:
             yield f"What was stored there was taken away {place}: {part.acted.sentence}"
-        elif part.acted.source in EXACTNESS or (gathered and part in library):
+        elif part.acted.source in (*EXACTNESS, *gathered):
             continue
         elif part.weight < LEAST_SHARE * total:
             small += 1
@@ -110,14 +110,15 @@ def _who(parts: Sequence[_Part], quantum: float) -> Iterable[str]:
                 f"{part.acted.source} gave {mean:+.4g} on the mean {place}, with a trust of "
                 f"{_span(part.trusts)}: {part.acted.sentence}"
             )
-    if gathered:
-        yield _library(library, quantum)
+    for name in LIBRARIES:
+        if name in gathered:
+            yield _library(name, libraries[name], quantum)
     if small:
         yield f"{_count(small, 'more source').capitalize()} gave less than {LEAST_SHARE:.0%} of what was moved each."
 
 
-def _library(parts: Sequence[_Part], quantum: float) -> str:
-    """All materials of the library in one sentence, those that gave most by name."""
+def _library(name: str, parts: Sequence[_Part], quantum: float) -> str:
+    """All materials of a library in one sentence, those that gave most by name."""
     bands = {band.band for part in parts for band in part.bands}
     mean = sum(sum(part.quanta) for part in parts) * quantum / len(bands)
     weight = sum(part.weight for part in parts)
@@ -126,7 +127,7 @@ def _library(parts: Sequence[_Part], quantum: float) -> str:
     named = ", ".join(f"{part.acted.sentence.partition(':')[0]} ({part.weight / max(weight, 1):.0%})" for part in most)
     more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
     return (
-        f"{LIBRARY} gave {mean:+.4g} on the mean in {_count(len(bands), 'band')}, with {len(parts)} materials: "
+        f"{name} gave {mean:+.4g} on the mean in {_count(len(bands), 'band')}, with {len(parts)} materials: "
         f"{named}{more}."
     )
 

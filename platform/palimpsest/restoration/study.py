@@ -68,7 +68,7 @@ class Study:
 
 def study(
     cube: Cube, reasons: NDArray[np.uint8], knowledge: KnowledgeBase | None, *, left_out: Collection[str] = (),
-    infer_opaque: bool = False, seed: int = 0, doubted: bool = False,
+    infer_opaque: bool = False, seed: int = 0, doubted: bool = False, modelled: bool = True,
 ) -> Study:
     """Look at a scene.
 
@@ -80,6 +80,7 @@ def study(
         infer_opaque: repair opaque and noisy bands too.
         seed: of the samples.
         doubted: look at it without knowledge too.
+        modelled: ask radiative transfer what becomes of the materials that were found.
 
     Raises:
         CubeRefused: no usable voxel.
@@ -110,8 +111,8 @@ def study(
     flat = lit = None
     if library is not None and knowledge is not None:
         flat = read_scene(library, means, ~everywhere, lit=False, retrieve=retrieve)
-        found = [] if flat is None else [material.iri for material in flat.materials]
-        library = with_models(library, knowledge, axis, found)
+        if modelled and flat is not None:
+            library = with_models(library, knowledge, axis, [material.iri for material in flat.materials])
         lit = read_scene(library, means, ~everywhere, lit=True, retrieve=retrieve)
     fitted = {run: kernel_blend.fit(sample, run.bands, everywhere) for run in runs_of(everywhere)}
     sources = Sources(everywhere, model, flat, lit, {run: blend for run, blend in fitted.items() if blend is not None})
