@@ -117,6 +117,8 @@ def test_a_canopy_that_no_library_holds_is_restored_better_with_models_and_its_s
     assert done.is_exact()
     named = {d.material for d in done.decisions if d.source == "library.modelled"}
     assert named
+    labels = {m.iri: m.label for m in WHOLE.materials}
+    assert all(any(one.startswith(labels[iri]) for one in done.report["modelled"]) for iri in named)
     assert named <= {m.iri for m in WHOLE.materials}
     given = [one for band in explain_pixel(done, 10, 10) for one in band["contributions"]]
     told = [one for one in given if one["source"] == "library.modelled"]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from palimpsest.radiative_transfer.leaf_absorption import Coefficients
 
 FIRST_SURFACE_CONE_DEG = 40.0
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +88,14 @@ def surface_transmission(index: NDArray[np.float64], cone_deg: float) -> NDArray
 
     The average of Stern 1964 (Appl. Opt. 3, 111), by quadrature of Fresnel's equations; ``(wavelength,)``.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(48)
     top = np.radians(cone_deg)
-    angle = (0.5 * top * (nodes + 1))[:, None]
+    angle = (0.5 * top * (NODES + 1))[:, None]
     cos_in, sin_in = np.cos(angle), np.sin(angle)
     cos_out = np.sqrt(1 - (sin_in / index) ** 2)
     across = ((cos_in - index * cos_out) / (cos_in + index * cos_out)) ** 2
     along = ((index * cos_in - cos_out) / (index * cos_in + cos_out)) ** 2
     passed = (1 - 0.5 * (across + along)) * 2 * sin_in * cos_in / np.sin(top) ** 2
-    return np.asarray((0.5 * top * weights) @ passed)
+    return np.asarray((0.5 * top * WEIGHTS) @ passed)
 
 
 def _absorption(

@@ -19,6 +19,7 @@ from palimpsest.restoration.correlation_decoder import expand, mixture
 from palimpsest.restoration.explain import Ledger
 from palimpsest.restoration.grid import Grid
 from palimpsest.restoration.integrator import Integrator, check_parts, load
+from palimpsest.restoration.modelled import how_made
 from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.result import ProvenanceClass, Restoration
 from palimpsest.restoration.rule_constrainer import Constrainer
@@ -173,6 +174,9 @@ def _assemble(
         "unrestored_voxels": unrepaired, "sources": _spoken(seen, companion), "groups": len(seen.groups.centres),
         "materials": [m.label for m in seen.sources.flat.materials] if seen.sources.flat is not None else [],
     }
+    if seen.sources.lit is not None:
+        varied = {f"{one.label} {how_made(one)}" for one in seen.sources.lit.materials if how_made(one)}
+        report |= {"modelled": sorted(varied)} if varied else {}
     if verdict.followed:
         report["knowledge_followed"] = verdict.followed
     if constrainer.broken:
