@@ -7,6 +7,7 @@ of water whose number is Poisson distributed (Bach and Mauser 1994; Yang, van de
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,12 +29,8 @@ def moist_soil(
     """Reflectance of a soil under a mean number of water films, ``(wavelength,)``; 0 films is the dry soil."""
     if mean_films <= 0:
         return dry
-    index = water_index(wavelengths_nm)
-    in_water = surface_transmission(SOIL_INDEX / index, 90.0)
-    in_air = surface_transmission(np.full_like(index, SOIL_INDEX), 90.0)
+    in_water, in_air, inner, outer = _wet_surfaces(np.asarray(wavelengths_nm, np.float64).tobytes())
     background = 1 - (1 - dry) * (dry * in_water / in_air + 1 - dry)
-    inner = 1 - surface_transmission(index, 90.0) / index**2
-    outer = 1 - surface_transmission(index, 40.0)
     films = np.arange(1, MOST_FILMS + 1)
     log_factorial = np.cumsum(np.log(films))
     weights = np.exp(-mean_films + films * np.log(mean_films) - log_factorial)
@@ -42,6 +39,16 @@ def moist_soil(
     wet = outer + (1 - outer) * (1 - inner) * through * background / (1 - inner * through * background)
     weights = weights / weights.sum() * (1 - none)
     return np.asarray(none * dry + weights @ wet)
+
+
+@lru_cache(maxsize=8)
+def _wet_surfaces(wavelengths_nm: bytes) -> tuple[NDArray[np.float64], ...]:
+    """Transmission of wet and of dry soil's surface, then reflection of water's, from inside and from outside."""
+    index = water_index(np.frombuffer(wavelengths_nm, np.float64))
+    return (
+        surface_transmission(SOIL_INDEX / index, 90.0), surface_transmission(np.full_like(index, SOIL_INDEX), 90.0),
+        1 - surface_transmission(index, 90.0) / index**2, 1 - surface_transmission(index, 40.0),
+    )
 
 
 def over_bottom(

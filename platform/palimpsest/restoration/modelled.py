@@ -14,6 +14,7 @@ S56-S66, table 2.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,11 +115,8 @@ class _Ground:
         greens, soils = self.of(GREEN), self.of(SOIL)
         if not soils or not any(iri in found for iri in greens):
             return []
-        rng = np.random.default_rng(_SEED)
         grounds = np.stack([moist_soil(self.grid, self.spectra[iri], films) for iri in soils for films in GROUND_FILMS])
-        spectra = np.concatenate([
-            _canopies(self.grid, grounds, angles, sun, rng) for angles in ANGLES for sun in SUNS_DEG
-        ])
+        spectra = _canopies(float(self.grid[0]), self.grid.size, grounds.tobytes())
         names = _most_alike(spectra, np.stack([self.spectra[iri] for iri in greens]))
         return [(self.materials[greens[name]], CANOPY, row) for name, row in zip(names, spectra, strict=True)]
 
@@ -143,7 +141,15 @@ class _Ground:
         return made
 
 
-def _canopies(
+@lru_cache(maxsize=4)
+def _canopies(first_nm: float, count: int, soils: bytes) -> NDArray[np.float64]:
+    """Canopies of every geometry, ``(canopy, grid)``; kept: a release's soils are the same in scene after scene."""
+    grid, rng = np.asarray(first_nm + STEP_NM * np.arange(count), np.float64), np.random.default_rng(_SEED)
+    grounds = np.frombuffer(soils, np.float64).reshape(-1, count)
+    return np.concatenate([_alike(grid, grounds, angles, sun, rng) for angles in ANGLES for sun in SUNS_DEG])
+
+
+def _alike(
     grid: NDArray[np.float64], grounds: NDArray[np.float64], angles: str, sun_deg: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Canopies of one geometry and chance traits over chance grounds, ``(canopy, grid)``."""
