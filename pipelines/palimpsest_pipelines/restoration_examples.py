@@ -46,7 +46,8 @@ KNOWLEDGE = ("full", "part", "held out", "minerals", "none", "shuffled")
 CASES = ("end", "f", "runs", "f", "e", "runs", "mixed", "end", "f", "runs", "runs", *WIDE_CASES)
 ZEROED = 0.5  # share of scenes with zeros in opaque bands
 DECODED, NAMELESS = 0.12, 0.25  # shares of examples from a stream, without wavelengths
-MODELLED = 0.5  # share of made examples in which radiative transfer is part of what is known
+MODELLED = 0.5  # share of the made examples to learn from in which radiative transfer is part of what is known
+CALIBRATING, TESTING = (4, 7), (9,)  # of each ten made examples; kinds of place take turns of six: this reaches all
 RATES = (0.1, 0.25, 0.5, 1.0)  # bpppc of decoded cubes
 _MOST_RUN = 60
 
@@ -166,13 +167,18 @@ def made_examples(
         which = KNOWLEDGE[int(rng.choice(6, p=[0.3, 0.17, 0.2, 0.13, 0.1, 0.1]))]
         known = vary(knowledge, which, rng, scene.material_iris)
         damaged = _struck(rng, recorded, case, number)
-        # The models that vary what a scene is made of are the ones that restore it: in every second made scene they are
-        # left out, or the judge would believe them as if they were the ground.
-        modelled = bool(np.random.default_rng([seed, 11, number]).random() < MODELLED)
+        # The models that vary what a scene is made of are the ones that restore it: in every second made scene to learn
+        # from they are left out, or the judge would believe them as if they were the ground.
+        modelled = not is_for_learning(number) or bool(np.random.default_rng([seed, 11, number]).random() < MODELLED)
         found = example_of(damaged, truth, known, (f"made-{kind}-{number}", case, which), number, modelled=modelled)
         if found is not None:
             yield found
         note(f"example {number + 1} of {count}: {kind}, {sensor}, {light}, {case}, knowledge {which}")
+
+
+def is_for_learning(number: int) -> bool:
+    """Whether a made example is one to learn from; the others calibrate intervals or measure."""
+    return number % 10 not in (*CALIBRATING, *TESTING)
 
 
 def real_examples(

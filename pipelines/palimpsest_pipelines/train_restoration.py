@@ -17,7 +17,7 @@ import numpy as np
 
 from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import thinned
-from palimpsest_pipelines.restoration_examples import Example, made_examples, real_examples
+from palimpsest_pipelines.restoration_examples import CALIBRATING, TESTING, Example, made_examples, real_examples
 from palimpsest_pipelines.restoration_held_out import HELD_OUT, without
 from palimpsest_pipelines.restoration_intervals import Witness, calibrate, coverage
 from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
@@ -188,16 +188,11 @@ def compared(
 
 
 def split(examples: Sequence[Example]) -> dict[str, list[Example]]:
-    """70/20/10 by scene: made scenes in turn; every recorded scene is for learning only."""
+    """70/20/10 by scene: made scenes in turn, by their numbers; every recorded scene is for learning only."""
     parts: dict[str, list[Example]] = {"train": [], "calibrate": [], "test": []}
-    made = 0
     for example in examples:
-        if not example.scene.startswith("made-"):
-            parts["train"].append(example)
-            continue
-        # Kinds of place take turns of six: a step of ten reaches all of them.
-        parts["calibrate" if made % 10 in (4, 7) else "test" if made % 10 == 9 else "train"].append(example)
-        made += 1
+        turn = int(example.scene.rsplit("-", 1)[1]) % 10 if example.scene.startswith("made-") else None
+        parts["calibrate" if turn in CALIBRATING else "test" if turn in TESTING else "train"].append(example)
     return parts
 
 
