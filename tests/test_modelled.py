@@ -15,7 +15,7 @@ from palimpsest.knowledge.release import load
 from palimpsest.radiative_transfer.leaf import LeafTraits, leaf_optics
 from palimpsest.radiative_transfer.leaf_absorption import CONSTITUENTS, calibrated, parametric
 from palimpsest.restoration.explain import explain_pixel
-from palimpsest.restoration.modelled import CANOPY, GRAIN, SHALLOW, WET, how_made, with_models
+from palimpsest.restoration.modelled import CANOPY, GRAIN, PATHS, SHALLOW, WET, how_made, with_models
 from palimpsest.restoration.restorer import restore
 from palimpsest.restoration.semantic_mapper import library_for, narrowed, read_scene
 from palimpsest.restoration.view import Axis
@@ -132,6 +132,16 @@ def test_a_canopy_that_no_library_holds_is_restored_better_with_models_and_its_s
 def test_leaves_are_not_calibrated_on_nothing(tmp_path, capsys):
     assert main(["train", "leaves", "--out", str(tmp_path)]) == 2
     assert "--libraries" in capsys.readouterr().err
+    assert main(["train", "leaves", "--libraries", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_what_has_no_grain_is_not_said_to_have_one():
+    library = library_for(AXIS, WHOLE)
+    grown = with_models(library, WHOLE, AXIS, iris("water", "vegetation_green", "calcite"))
+    said = {(m.label, how_made(m)) for m in grown.materials if how_made(m)}
+    assert {("water", PATHS), ("vegetation_green", PATHS), ("calcite", GRAIN)} <= said
+    assert ("water", GRAIN) not in said
 
 
 @needs_shared

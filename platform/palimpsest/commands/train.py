@@ -103,7 +103,10 @@ def _spared(options: argparse.Namespace) -> int:
 
 def _leaves(options: argparse.Namespace) -> int:
     from palimpsest_pipelines.leaf_calibration import main
+    from palimpsest_pipelines.ontologies.library import FOLDER
 
     if options.libraries is None:
         raise UsageError("no library to learn from", got="no --libraries", wanted="a folder of spectral libraries")
+    if not (options.libraries / FOLDER).is_dir():
+        raise UsageError("no library to learn from", where=options.libraries, wanted=f"a folder {FOLDER} in it")
     return main(options)

@@ -7,8 +7,8 @@ other grain, water over a bottom. The second reading, the one under a fitted lig
 the first one stays with what was measured, and the judge hears both. A contribution names the material that a model
 began with.
 
-Source: :mod:`palimpsest.radiative_transfer`; ranges of traits as in Jacquemoud et al. 2009, Remote Sens. Environ. 113,
-S56-S66, table 2.
+Source: :mod:`palimpsest.radiative_transfer`; traits are drawn from ranges usual for such canopies (a review of the
+models: Jacquemoud et al. 2009, Remote Sens. Environ. 113, S56-S66).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MODELLED = "modelled"  # key of Material.extra: what was made of it
 CANOPY, WET, GRAIN, SHALLOW = "as canopies over soil", "under films of water", "in other grain", "over a bottom"
+PATHS = "with longer or shorter ways of light"  # the same as other grain, of what has none: waters and green plants
 GREEN, SOIL, DRY, BUILT, WATER = "green-vegetation", "soil", "dry-vegetation", "urban-material", "liquid-water"
 ANGLES = ("spherical", "planophile", "erectophile", "plagiophile", "uniform")
 SUNS_DEG = (22.0, 37.0, 52.0)
@@ -124,7 +125,7 @@ class _Ground:
         """Other states of the materials that were found, each with the material and what was made of it."""
         made: list[tuple[Material, str, NDArray[np.float64]]] = []
         earthen, dry, waters = (set(self.of(*groups)) for groups in ((SOIL, BUILT), (DRY,), (WATER,)))
-        bottoms = self.of(SOIL)
+        bottoms, grainless = self.of(SOIL), set(self.of(WATER, GREEN))
         for iri, material in self.materials.items():
             if iri not in found:
                 continue
@@ -132,7 +133,8 @@ class _Ground:
             if iri in earthen:
                 made += [(material, WET, moist_soil(self.grid, spectrum, films)) for films in FILMS]
             if iri in earthen or iri in dry or material.features:
-                made += [(material, GRAIN, grain(spectrum, size)) for size in GRAINS]
+                how = PATHS if iri in grainless else GRAIN
+                made += [(material, how, grain(spectrum, size)) for size in GRAINS]
             if iri in waters:
                 made += [
                     (material, SHALLOW, over_bottom(self.grid, spectrum, self.spectra[bottom], depth))
@@ -146,10 +148,10 @@ def _canopies(first_nm: float, count: int, soils: bytes) -> NDArray[np.float64]:
     """Canopies of every geometry, ``(canopy, grid)``; kept: a release's soils are the same in scene after scene."""
     grid, rng = np.asarray(first_nm + STEP_NM * np.arange(count), np.float64), np.random.default_rng(_SEED)
     grounds = np.frombuffer(soils, np.float64).reshape(-1, count)
-    return np.concatenate([_alike(grid, grounds, angles, sun, rng) for angles in ANGLES for sun in SUNS_DEG])
+    return np.concatenate([_of_one_geometry(grid, grounds, angles, sun, rng) for angles in ANGLES for sun in SUNS_DEG])
 
 
-def _alike(
+def _of_one_geometry(
     grid: NDArray[np.float64], grounds: NDArray[np.float64], angles: str, sun_deg: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Canopies of one geometry and chance traits over chance grounds, ``(canopy, grid)``."""
