@@ -1,10 +1,12 @@
 """Conformal factors: an example counts as one, recorded ones speak through witnesses, disagreement widens."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
 from palimpsest.restoration.confidence import (
     BAND_GROUPS,
@@ -14,8 +16,22 @@ from palimpsest.restoration.confidence import (
     expected_scale,
     with_own_trials,
 )
-from palimpsest.restoration.integrator import Integrator, Judgement
-from palimpsest_pipelines.restoration_intervals import FEWEST_EXAMPLES, NAMELESS, Witness, calibrate, coverage, judged
+from palimpsest.restoration.integrator import Integrator, Judgement, load
+from palimpsest.restoration.opinion import opinion_of
+from palimpsest.restoration.restorer import restore
+from palimpsest.restoration.sources import KNOWLEDGE, KRIGING
+from palimpsest.restoration.study import study
+from palimpsest.restoration.verdict import judge
+from palimpsest_pipelines.restoration_examples import example_of
+from palimpsest_pipelines.restoration_intervals import (
+    FEWEST_EXAMPLES,
+    NAMELESS,
+    Witness,
+    calibrate,
+    coverage,
+    grounds_of,
+    judged,
+)
 
 
 class Oracle(Integrator):
@@ -25,17 +41,33 @@ class Oracle(Integrator):
         cells = len(context.error)
         return Judgement(torch.tensor([[1.0, 0.0]]).repeat(cells, 1), torch.zeros(cells))
 
+    def verdict(self, context, *, edges=True, left_out=()):
+        return self(context)
 
-def example(size, kind=1, voxels=50, seed=0, group=2):
+
+def example(size, kind=1, voxels=50, seed=0, group=2, bands=3):
     errors = np.zeros((3, 2, voxels), np.float32)
     errors[:, 0] = size * np.abs(np.random.default_rng(seed).standard_normal((3, voxels)))
     return SimpleNamespace(
         context=SimpleNamespace(
-            error=np.zeros((3, 2), np.float32), cells=SimpleNamespace(everywhere=np.full(3, kind != 2))
+            error=np.zeros((3, 2), np.float32),
+            cells=SimpleNamespace(everywhere=np.full(3, kind != 2), band=np.arange(3) % bands),
         ),
         errors=errors, valid=np.ones((3, voxels), bool), kind=np.full(3, kind),
-        band_group=np.full(3, group),
+        band_group=np.full(3, group), share=np.full(3, 1 / 3, np.float32), axis=None, unaided=None,
+        is_spoken=np.zeros(3, bool),
     )
+
+
+def test_a_gap_counts_by_its_bands_and_of_single_voxels_an_example_as_one():
+    for kind in (1, 2):
+        network = Oracle()
+        narrow = [example(0.05, kind, seed=n, bands=1) for n in range(10)]
+        calibrate(network, narrow + [example(0.01, kind, seed=n, bands=1) for n in range(20)])
+        alike = float(network.conformal[0, kind])
+        calibrate(network, narrow + [example(0.01, kind, seed=n, bands=3) for n in range(20)])
+        wider = float(network.conformal[0, kind])
+        assert wider == alike if kind == 2 else wider < 0.8 * alike
 
 
 def test_an_example_counts_as_one_however_many_voxels_it_has():
@@ -85,6 +117,30 @@ def test_judging_an_example_measures_the_mixture():
     assert seen.error.shape == seen.scale.shape == (150,)
     assert not seen.nameless
     assert Oracle().conformal.shape == (BAND_GROUPS, KINDS)
+
+
+def test_what_is_calibrated_is_the_answer_that_is_given():
+    whole = cube_of(mixtures())
+    cube = with_gap(whole, *(int(np.argmin(np.abs(GRID - nm))) for nm in (680, 800)))
+    truth, network = np.asarray(whole.data, np.float32), load()
+    told = example_of(cube, truth, knowledge(), ("made-0", "wide", "full"), 0, doubted=True)
+    found = opinion_of(network, grounds_of(told))
+    given = judge(study(cube, cube.voxel_reasons(), knowledge(), doubted=True), network)
+    # The example has some voxels of each cell, the scene all of them.
+    (sampled,), (followed,) = found.followed.values(), given.followed.values()
+    assert 0 < sampled < 1
+    assert sampled == pytest.approx(followed, abs=0.02)
+    cells = told.context.cells
+    assert np.allclose(found.weights, given.weights[cells.group, cells.band], atol=0.02)
+    restored = restore(cube, knowledge=knowledge())
+    lost = ~cube.usable()
+    error = np.abs(np.asarray(restored.restored.data) - truth)[lost] / study(cube, cube.voxel_reasons(), None).unit
+    assert np.median(judged(network, told).error) == pytest.approx(np.median(error), rel=0.15)
+    # Knowledge that says nearly what the scene says is not followed here either.
+    errors, sources = told.errors.copy(), list(KNOWLEDGE)
+    errors[:, sources] = errors[:, [KRIGING]] + 0.02 * (errors[:, sources] - errors[:, [KRIGING]])
+    (hardly,) = opinion_of(network, grounds_of(replace(told, errors=errors))).followed.values()
+    assert hardly < 0.2
 
 
 def test_trials_in_the_band_itself_are_heard_beside_the_network():

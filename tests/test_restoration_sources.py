@@ -21,8 +21,9 @@ from palimpsest.restoration.semantic_mapper import dark_signal, library_for, rea
 from palimpsest.restoration.sources import KNOWLEDGE, KRIGING, LIT, SOURCES
 from palimpsest.restoration.study import study
 from palimpsest.restoration.view import Axis, View
+from palimpsest_pipelines import restoration_examples
 from palimpsest_pipelines.restoration_batches import merged
-from palimpsest_pipelines.restoration_examples import made_examples
+from palimpsest_pipelines.restoration_examples import is_for_learning, made_examples
 
 
 def gap_of(first: int, last: int) -> np.ndarray:
@@ -119,6 +120,30 @@ def test_the_same_seed_makes_the_same_examples():
     assert np.array_equal(first.context.run, second.context.run)
     assert (first.scene, first.case, first.knowledge) == (second.scene, second.case, second.knowledge)
     assert first.share.sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_examples_kept_back_are_looked_at_as_scenes_that_are_to_be_restored():
+    def one(number, **how):
+        return next(iter(made_examples(knowledge(), number + 1, 5, lambda _: None, first=number, **how)))
+
+    assert not is_for_learning(14)
+    kept_back = one(14)
+    assert (kept_back.case, kept_back.knowledge) == ("wide:swir2", "held out")
+    assert kept_back.is_spoken.any()
+    assert kept_back.unaided.cells.band.tolist() == kept_back.context.cells.band.tolist()
+    assert not kept_back.unaided.speaks[:, list(KNOWLEDGE)].any()
+
+
+def test_an_example_to_learn_from_is_looked_at_once_unless_all_are_kept_back(monkeypatch):
+    asked = []
+    monkeypatch.setattr(restoration_examples, "example_of", lambda *_, **how: asked.append(how))
+    for all_kept_back in (False, True):
+        for number in (2, 14):
+            list(made_examples(
+                knowledge(), number + 1, 5, lambda _: None, first=number, all_kept_back=all_kept_back
+            ))
+    assert [how["doubted"] for how in asked] == [False, True, True, True]
+    assert all(how["modelled"] for how in asked[1:])
 
 
 def test_scenes_learnt_from_together_stay_strangers():

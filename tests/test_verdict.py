@@ -9,12 +9,13 @@ import pytest
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
 from palimpsest.errors import UsageError
-from palimpsest.restoration import verdict
+from palimpsest.restoration import opinion
 from palimpsest.restoration.integrator import load
+from palimpsest.restoration.opinion import share_of_step
 from palimpsest.restoration.restorer import restore
 from palimpsest.restoration.sources import KNOWLEDGE, KRIGING
 from palimpsest.restoration.study import study
-from palimpsest.restoration.verdict import judge, share_of_step
+from palimpsest.restoration.verdict import judge
 
 RED_EDGE = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (680, 800))
 VAPOUR = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (1100, 1175))
@@ -49,7 +50,7 @@ def test_a_step_well_beyond_its_error_is_taken_nearly_whole_and_one_within_it_is
 def test_a_step_counts_for_more_the_larger_it_is_and_has_to_be_larger_where_no_rim_holds_it():
     for is_end in (False, True):
         even = share_of_step(1.0, 1.0, is_end=is_end)
-        assert even == pytest.approx(1 / (1 + (verdict.EVEN_AT_END if is_end else verdict.EVEN_INSIDE)))
+        assert even == pytest.approx(1 / (1 + (opinion.EVEN_AT_END if is_end else opinion.EVEN_INSIDE)))
         assert share_of_step(0.0, 1.0, is_end=is_end) == 0.0
         assert share_of_step(1e-4, 1.0, is_end=is_end) < 1e-6
         assert share_of_step(100.0, 1.0, is_end=is_end) > 0.99
@@ -62,7 +63,7 @@ def test_a_step_counts_for_more_the_larger_it_is_and_has_to_be_larger_where_no_r
 
 def test_an_end_of_the_range_is_told_from_a_gap_inside(monkeypatch, network):
     asked = []
-    monkeypatch.setattr(verdict, "share_of_step", lambda step, error, *, is_end: asked.append(is_end) or 0.5)
+    monkeypatch.setattr(opinion, "share_of_step", lambda step, error, *, is_end: asked.append(is_end) or 0.5)
     for first, last in ((30, 42), (len(GRID) - 12, len(GRID)), (0, 12), (2, 14), (4, 16)):
         cube = with_gap(cube_of(mixtures()), first, last)
         judge(study(cube, cube.voxel_reasons(), knowledge(), doubted=True), network)

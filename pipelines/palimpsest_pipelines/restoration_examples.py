@@ -21,6 +21,7 @@ from palimpsest.errors import UsageError
 from palimpsest.restoration.illumination import shapes
 from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP
 from palimpsest.restoration.study import Study, study
+from palimpsest.restoration.verdict import spoken_of
 from palimpsest.restoration.view import view_of
 from palimpsest.scenes import KINDS, WIDE_CASES, degrade, make_scene
 from palimpsest_pipelines import restoration_faults as faults
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.context import Context
+    from palimpsest.restoration.view import Axis
     from palimpsest.scenes.scene import MadeScene
 
 VOXELS = 48
@@ -67,6 +69,9 @@ class Example:
         kind: defect kind of each cell.
         band_group: band group of each cell.
         held: what the rules hold some of the pixels to.
+        axis: the band axis.
+        unaided: the subgraph without knowledge, which the answer is drawn back to; None where nobody asks.
+        is_spoken: whether the library speaks about the cell's band, ``(cell,)``.
     """
 
     context: Context
@@ -79,20 +84,24 @@ class Example:
     kind: NDArray[np.intp]
     band_group: NDArray[np.intp]
     held: Held
+    axis: Axis
+    unaided: Context | None
+    is_spoken: NDArray[np.bool_]
 
 
 def example_of(
     damaged: Cube, truth: NDArray[np.floating], knowledge: KnowledgeBase | None, labels: tuple[str, str, str],
-    seed: int, *, modelled: bool = True,
+    seed: int, *, modelled: bool = True, doubted: bool = False,
 ) -> Example | None:
     """Study a damaged cube and measure every source against the truth ``(band, row, col)``; None without damage.
 
-    With ``modelled`` False radiative transfer is left out of what is known.
+    With ``modelled`` False radiative transfer is left out of what is known; with ``doubted`` True the scene is looked
+    at without knowledge too, as it is to be restored.
     """
     from palimpsest.restoration.confidence import band_group, defect_kind
 
     reasons = damaged.voxel_reasons()
-    seen = study(damaged, reasons, knowledge, seed=seed, modelled=modelled)
+    seen = study(damaged, reasons, knowledge, seed=seed, modelled=modelled, doubted=doubted)
     if seen.context is None:
         return None
     whole = Cube(np.ascontiguousarray(truth, np.float32), damaged.bands)
@@ -101,7 +110,7 @@ def example_of(
     cells = seen.context.cells
     return Example(
         seen.context, errors, valid, share, *labels, defect_kind(cells, seen.axis), band_group(seen.axis)[cells.band],
-        held_to(seen, damaged, knowledge, true, places, errors),
+        held_to(seen, damaged, knowledge, true, places, errors), seen.axis, seen.unaided, spoken_of(seen)[cells.band],
     )
 
 
@@ -148,9 +157,13 @@ def _places(order: list[NDArray[np.intp]], bands: NDArray[np.intp]) -> Places:
 
 def made_examples(
     knowledge: KnowledgeBase, count: int, seed: int, note: Callable[[str], None], first: int = 0,
-    cases: Sequence[str] = CASES,
+    cases: Sequence[str] = CASES, *, all_kept_back: bool = False,
 ) -> Iterator[Example]:
-    """Examples from made scenes, knowledge drawn by ``seed``, cases in turn; each depends on its number alone."""
+    """Examples from made scenes, knowledge drawn by ``seed``, cases in turn; each depends on its number alone.
+
+    Those kept back, which calibrate and measure, are looked at as scenes are that are to be restored: with models, and
+    without knowledge too. ``all_kept_back``: none of them is to learn from.
+    """
     for number in range(first, count):
         rng = np.random.default_rng([seed, number])
         kind = KINDS[number % len(KINDS)]
@@ -169,8 +182,12 @@ def made_examples(
         damaged = _struck(rng, recorded, case, number)
         # The models that vary what a scene is made of are the ones that restore it: in every second made scene to learn
         # from they are left out, or the judge would believe them as if they were the ground.
-        modelled = not is_for_learning(number) or bool(np.random.default_rng([seed, 11, number]).random() < MODELLED)
-        found = example_of(damaged, truth, known, (f"made-{kind}-{number}", case, which), number, modelled=modelled)
+        is_kept_back = all_kept_back or not is_for_learning(number)
+        modelled = is_kept_back or bool(np.random.default_rng([seed, 11, number]).random() < MODELLED)
+        found = example_of(
+            damaged, truth, known, (f"made-{kind}-{number}", case, which), number, modelled=modelled,
+            doubted=is_kept_back,
+        )
         if found is not None:
             yield found
         note(f"example {number + 1} of {count}: {kind}, {sensor}, {light}, {case}, knowledge {which}")
@@ -195,7 +212,7 @@ def real_examples(
         which = KNOWLEDGE[int(rng.choice(6, p=[0.55, 0.13, 0.0, 0.12, 0.1, 0.1]))]
         known = vary(knowledge, which, rng, ())
         damaged = _struck(rng, part, case, number)
-        found = example_of(damaged, truth, known, (name, case, which), number)
+        found = example_of(damaged, truth, known, (name, case, which), number, doubted=True)
         if found is not None:
             yield found
         note(f"{name}, example {number + 1} of {count}: {case}, knowledge {which}")

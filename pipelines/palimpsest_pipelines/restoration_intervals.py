@@ -2,7 +2,10 @@
 
 Made scenes alone promise too much: on recorded ones the same networks err more in wide gaps. So recorded scenes count
 too, each judged by a *witness*: a network that learned from all the others and not from it; and never for the weights
-that are measured on it. An example counts as one, however many voxels it has: errors of a shared gap come in one piece.
+that are measured on it. Intervals promise to hold nine restored voxels in ten, so a shared gap counts by the bands that
+it takes, however many pixels were looked at: the errors of a band come in one piece. Of single voxels an example counts
+as one. What is calibrated is the answer that is given: the verdict's weights, and knowledge followed as far as in a
+scene.
 
 Source: split conformal prediction for data in groups, Dunn, Wasserman and Ramdas 2022, J. Am. Stat. Assoc. 118,
 2491-2502.
@@ -15,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS, expected_scale, with_own_trials
+from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS, expected_scale
+from palimpsest.restoration.opinion import Grounds, opinion_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +45,14 @@ class Judged:
         scale: what a factor is to multiply.
         kind: of the defect.
         nameless: whether the scene has no wavelengths.
+        bands: how many bands each kind of defect takes, ``(kind,)``; one for single voxels.
     """
 
     error: NDArray[np.float64]
     scale: NDArray[np.float64]
     kind: NDArray[np.intp]
     nameless: bool
+    bands: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +69,38 @@ class Witness:
 
 
 def judged(network: Integrator, example: Example, left_out: tuple[str, ...] = ()) -> Judged:
-    """What a network makes of an example."""
-    import torch
-
-    with torch.no_grad():
-        judgement = network(example.context, left_out=left_out)
-    trust = judgement.weights.numpy().astype(np.float64)
-    tried, weights = (trust * example.context.error).sum(1), trust[:, :, None]
-    mixed = (example.errors * weights).sum(1)
-    apart = np.sqrt((np.square(example.errors - mixed[:, None]) * weights).sum(1))
-    everywhere = example.context.cells.everywhere
-    log_error = with_own_trials(judgement.log_error.numpy().astype(np.float64), tried, everywhere)
-    error = 10.0 ** (log_error - 2.0)
+    """What a network makes of an example: the answer that would be given, knowledge followed as far as there."""
+    found = opinion_of(network, grounds_of(example), left_out=left_out)
+    mixed = mixed_errors(example, found.weights)
+    told = found.unshrunk[:, :, None]
+    centre = (example.errors * told).sum(1)
+    apart = np.sqrt((np.square(example.errors - centre[:, None]) * told).sum(1))
+    error = 10.0 ** (found.log_error - 2.0)
     seen = example.valid
     kind = np.broadcast_to(example.kind[:, None], seen.shape)[seen]
     scale = expected_scale(np.broadcast_to(error[:, None], seen.shape)[seen], apart[seen], kind)
-    return Judged(np.abs(mixed)[seen], scale, kind, bool((example.band_group == NAMELESS).all()))
+    band = example.context.cells.band
+    bands = [1 if one == SINGLE else np.unique(band[example.kind == one]).size for one in range(KINDS)]
+    nameless = bool((example.band_group == NAMELESS).all())
+    return Judged(np.abs(mixed)[seen], scale, kind, nameless, np.array(bands))
+
+
+def grounds_of(example: Example) -> Grounds:
+    """What an opinion of an example rests on: its sampled voxels, whose errors differ as the answers do."""
+    number = np.maximum(example.valid.sum(1), 1)
+
+    def steps(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        squared = np.square(mixed_errors(example, one - other)) * example.valid
+        return np.asarray(squared.sum(1) / number * example.share)
+
+    return Grounds(
+        example.axis, example.context, example.unaided, example.share.astype(np.float64), example.is_spoken, steps
+    )
+
+
+def mixed_errors(example: Example, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Errors of the mixture by weights ``(cell, source)``, ``(cell, voxel)``."""
+    return np.asarray((example.errors * weights[:, :, None]).sum(1))
 
 
 def calibrate(network: Integrator, made: Sequence[Example], witnesses: Sequence[Witness] = ()) -> None:
@@ -119,13 +141,13 @@ def coverage(network: Integrator, examples: Sequence[Example]) -> float:
 
 
 def _factor(told: Sequence[tuple[Judged, float]], kind: int, nameless: bool | None) -> float | None:
-    """The conformal quantile over examples; None where there are too few."""
+    """The conformal quantile over the bands of examples; None where there are too few examples."""
     ratios, weights = [], []
     for example, weight in told:
         inside = example.kind == kind
         if inside.sum() >= FEWEST_VOXELS and nameless in (None, example.nameless):
             ratios.append(example.error[inside] / np.maximum(example.scale[inside], 1e-12))
-            weights.append(np.full(int(inside.sum()), weight / inside.sum()))
+            weights.append(np.full(int(inside.sum()), weight * example.bands[kind] / inside.sum()))
     if len(ratios) < FEWEST_EXAMPLES:
         return None
     ratio, heard = np.concatenate(ratios), np.concatenate(weights)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.restoration.opinion import opinion_of
 from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import thinned
 from palimpsest_pipelines.restoration_examples import CALIBRATING, TESTING, Example, made_examples, real_examples
 from palimpsest_pipelines.restoration_held_out import HELD_OUT, without
-from palimpsest_pipelines.restoration_intervals import Witness, calibrate, coverage
+from palimpsest_pipelines.restoration_intervals import Witness, calibrate, coverage, grounds_of, mixed_errors
 from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
 from palimpsest_pipelines.restoration_judges import save as save_rivals
 from palimpsest_pipelines.restoration_loss import loss_of
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
@@ -83,7 +82,8 @@ def main(options: argparse.Namespace) -> int:
     knowledge, settings = without(load(None), HELD_OUT), Settings(seed=options.seed)
     examples = gather(knowledge, recorded, settings, note)
     singles = list(made_examples(
-        knowledge, settings.made + SINGLES, settings.seed, note, first=settings.made, cases=STRUCK_CASES
+        knowledge, settings.made + SINGLES, settings.seed, note, first=settings.made, cases=STRUCK_CASES,
+        all_kept_back=True,
     ))
     cards: dict[str, dict[str, object]] = {}
     by_scene = {name: [one for one in examples if one.scene == name] for name in sorted(recorded)}
@@ -249,7 +249,7 @@ def measure(network: Integrator, examples: Sequence[Example]) -> dict[str, objec
     """Mean over examples of the gain on the better of line and cubic, and of coverage."""
     gains, best = [], []
     for example in examples:
-        mixed = _mixed(network, example)
+        mixed = mixed_errors(example, opinion_of(network, grounds_of(example)).weights)
         scaled = example.share / np.maximum(example.valid.sum(1), 1)
         weight = (example.valid * scaled[:, None])[example.valid]
         alone = [
@@ -268,12 +268,3 @@ def measure(network: Integrator, examples: Sequence[Example]) -> dict[str, objec
 
 def _mean(values: list[float]) -> float:
     return round(float(np.mean(values)), 4) if values else 0.0
-
-
-def _mixed(network: Integrator, example: Example) -> NDArray[np.float64]:
-    """Errors of the judged mixture, ``(cell, voxel)``."""
-    import torch
-
-    with torch.no_grad():
-        weights = network(example.context).weights.numpy().astype(np.float64)
-    return np.asarray((example.errors * weights[:, :, None]).sum(1))

@@ -107,8 +107,7 @@ class Integrator(nn.Module):
     def verdict(self, context: Context, *, edges: bool = True, left_out: Collection[str] = ()) -> Judgement:
         """The judgement that restores: as :meth:`forward`, but by the geometric mean of the members' weights.
 
-        A source that one member alone believes gets little of its weight. Training and the calibration of intervals
-        ask for the plain mean.
+        A source that one member alone believes gets little of its weight. Training asks for the plain mean.
         """
         said = [member(context, edges=edges, left_out=left_out) for member in self.members]
         pooled = torch.stack([torch.log(one.weights.clamp(min=_LEAST_WEIGHT)) for one in said]).mean(0)

@@ -1,17 +1,7 @@
 """The judgement of one studied scene: whom to believe in each cell, and how far off that may be.
 
-Where the library speaks about a gap that all pixels share, the network is asked twice, with knowledge and without, and
-the step from the scene's own answer to that of knowledge is taken as far as it is larger than the error which network
-and trials let expect of it: a step within its own error is shrunk towards the scene, one well beyond it is taken nearly
-whole. Wrong knowledge fails in small steps with great confidence; what right knowledge is worth lies in large ones. At
-an end of the range, where no rim holds a wrong answer, a step has to be larger. A step that would have done harm in the
-trials beside the gap has a precedent against it, however large it is. A gap about which no library speaks is judged as
-if there were none.
-
-Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379. Where half of a step
-is taken was chosen with sixteen made scenes and the four recorded ones that have wavelengths in view, under right,
-shuffled and mineral knowledge: the farthest at which one case of all lost more than 0.3 dB to wrong knowledge, as at
-all that were tried.
+What is thought of each cell (:mod:`~palimpsest.restoration.opinion`), laid out over the scene's groups and bands,
+with other cubes of the place heard where there are some, and with the conformal factors of the network's intervals.
 """
 
 from __future__ import annotations
@@ -22,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import UsageError
-from palimpsest.restoration.confidence import Expectation, band_group, defect_kind, with_own_trials
+from palimpsest.restoration.confidence import Expectation, band_group, defect_kind
 from palimpsest.restoration.correlation_decoder import mixture
-from palimpsest.restoration.precedents import share_beside
+from palimpsest.restoration.opinion import Grounds, opinion_of
 from palimpsest.restoration.sources import GROUP, KNOWLEDGE, SOURCES
 
 if TYPE_CHECKING:
@@ -37,14 +27,8 @@ if TYPE_CHECKING:
     from palimpsest.restoration.study import Study
     from palimpsest.restoration.together import Hearing
 
-AS_TRIED = 2.5  # an error is not expected to be more than that much larger than those believed showed in trials
-# Squared ratio of a step's square to the squared error expected of it, at which half of the step is taken.
-EVEN_INSIDE, EVEN_AT_END = 0.4, 2.2
-PRECEDENT = 0.3  # of a step: where trials beside the gap would have taken less, it is shortened in proportion
-HARDLY_A_RIM = 0.25  # of a gap's own bands: a gap with fewer beyond it is at an end of the range
 _MOST_ODDS = 999.0
 _LEAST_LEFT = 0.3  # of the squared error: more than that, other dates are not said to take off
-_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +70,8 @@ def judge(
     if context is None:
         raise UsageError("nothing to judge", got="a scene without damage")
     cells = context.cells
-    weights, log_error = _asked(network, context, edges, left_out)
-    tried = (weights * context.error).sum(-1)
-    log_error = with_own_trials(log_error, tried, cells.everywhere)
-    unshrunk = weights
-    followed: dict[str, float] = {}
-    if seen.unaided is not None:
-        plain, plain_error = _asked(network, seen.unaided, edges, left_out)
-        error = 10.0 ** (np.minimum(log_error, tried + np.log10(AS_TRIED)) - 2.0)
-        share, followed = _followed(seen, context, (weights, error), plain)
-        is_silent = share == 0
-        unshrunk = np.where(is_silent[:, None], plain, weights)
-        weights = share[:, None] * weights + (1 - share)[:, None] * plain
-        log_error = np.where(is_silent, plain_error, log_error)
+    found = opinion_of(network, _grounds(seen, context), edges=edges, left_out=left_out)
+    weights, unshrunk, log_error = found.weights, found.unshrunk, found.log_error
     if others is not None:
         heard, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others, cells.band, is_nested=~cells.everywhere)
         weights, unshrunk = (table * (1 - heard[:, None]) for table in (weights, unshrunk))
@@ -111,75 +84,38 @@ def judge(
     kind[cells.group, cells.band] = defect_kind(cells, seen.axis)
     error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
     factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
-    return Verdict(table, _table(seen, cells, unshrunk), Expectation(error, factor, kind), followed)
+    return Verdict(table, _table(seen, cells, unshrunk), Expectation(error, factor, kind), found.followed)
 
 
-def _asked(
-    network: Integrator, context: Context, edges: bool, left_out: Collection[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights ``(cell, source)`` and logarithms of the expected errors ``(cell,)``."""
-    import torch
+def _grounds(seen: Study, context: Context) -> Grounds:
+    """What an opinion of a studied scene rests on: the voxels of the pixels that the judgement looks at."""
+    cells, member, dead = context.cells, seen.groups.of(seen.judged), ~seen.judged.usable
 
-    with torch.no_grad():
-        found = network.verdict(context, edges=edges, left_out=left_out)
-    return found.weights.numpy().astype(np.float64), found.log_error.numpy().astype(np.float64)
+    def in_cells(values: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Sums over the pixels of each cell's group, ``(cell,)``, of values ``(pixel, band)``."""
+        total = np.zeros((len(seen.groups.centres), seen.axis.count))
+        np.add.at(total, member, values)
+        return np.asarray(total[cells.group, cells.band])
+
+    def steps(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        first, second = (
+            mixture(seen.proposals, np.moveaxis(_table(seen, cells, weights)[member], 2, 0))
+            for weights in (one, other)
+        )
+        return in_cells(np.where(dead, np.square(first - second), 0.0))
+
+    return Grounds(seen.axis, context, seen.unaided, in_cells(dead), spoken_of(seen)[cells.band], steps)
+
+
+def spoken_of(seen: Study) -> NDArray[np.bool_]:
+    """Whether the library speaks about each band of a studied scene, ``(band,)``."""
+    return np.asarray(seen.proposals.speaks[list(KNOWLEDGE)].any(axis=(0, 1)))
 
 
 def _table(seen: Study, cells: Cells, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     table = np.zeros((len(seen.groups.centres), seen.axis.count, len(SOURCES)))
     table[cells.group, cells.band] = weights
     return table
-
-
-def _followed(
-    seen: Study, context: Context, aided: tuple[NDArray[np.float64], NDArray[np.float64]], plain: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], dict[str, float]]:
-    """How much of the step from ``plain`` to ``aided`` is taken, ``(cell,)``, and by gap; 1 outside of shared gaps.
-
-    Both are weights ``(cell, source)``; with those of ``aided`` come its expected errors ``(cell,)``, scaled.
-    """
-    cells = context.cells
-    member = seen.groups.of(seen.judged)
-    answers = [
-        mixture(seen.proposals, np.moveaxis(_table(seen, cells, weights)[member], 2, 0))
-        for weights in (aided[0], plain)
-    ]
-    dead = ~seen.judged.usable
-    step = np.where(dead, np.square(answers[0] - answers[1]), 0.0).sum(0)
-    # Errors are expected of a group in a band: those of the voxels are their means, by the voxels there are.
-    number = np.zeros((len(seen.groups.centres), seen.axis.count))
-    np.add.at(number, member, dead)
-    voxels = number[cells.group, cells.band]
-    expected = np.zeros(seen.axis.count)
-    np.add.at(expected, cells.band, voxels * np.square(aided[1]))
-    spoken = np.asarray(seen.proposals.speaks[list(KNOWLEDGE)].any(axis=(0, 1)))
-    share, by_gap = np.ones(len(cells.band)), {}
-    for run in np.unique(cells.run[cells.everywhere]):
-        here = cells.run == run
-        bands = np.unique(cells.band[here])
-        if not spoken[bands].any():
-            share[here] = 0.0
-            continue
-        rim = min(int(bands[0]), seen.axis.count - 1 - int(bands[-1]))
-        is_end = rim < HARDLY_A_RIM * (int(bands[-1]) - int(bands[0]) + 1)
-        taken = share_of_step(float(step[bands].sum()), float(expected[bands].sum()), is_end=is_end)
-        taken *= min(1.0, share_beside(context, here, voxels, aided[0], plain) / PRECEDENT)
-        share[here] = taken
-        stored = seen.axis.order[bands]
-        by_gap[f"{stored.min()}-{stored.max()}"] = round(taken, 4)
-    return share, by_gap
-
-
-def share_of_step(step: float, error: float, *, is_end: bool) -> float:
-    """How much of a step of knowledge is taken, 0 to 1.
-
-    Args:
-        step: squared size of the step.
-        error: squared error expected of where it leads.
-        is_end: whether the gap lies at an end of the range, where no rim holds a wrong answer.
-    """
-    ratio = (step / max(error, _TINY)) ** 2
-    return ratio / (ratio + (EVEN_AT_END if is_end else EVEN_INSIDE))
 
 
 def _shared(
