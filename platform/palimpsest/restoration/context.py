@@ -153,7 +153,7 @@ def build(
     cell = _cell_features(view, member, sources, noise, cells, runs, statistics)
     gaps = gaps_of(view, member, groups, proposals, sources, noise, runs)
     gap_of = placed(gaps, cells.run, cells.group)
-    trial_gap, trial_edge = evidence_edges(evidence.trials, gaps, view.axis)
+    trial_gap, trial_edge = evidence_edges(evidence.trials, gaps, view.axis, evidence.closed)
     candidate, error = _candidate_features(evidence, sources, cells, statistics)
     plain = averaged(evidence.trials, len(gaps.first), trial_gap, trial_edge, gap_of, error)
     candidate = np.concatenate([plain, candidate], 2)

@@ -18,7 +18,8 @@ import numpy as np
 from palimpsest.restoration.rehearsal import rehearsed
 from palimpsest.restoration.semantic_mapper import narrowed, read_scene
 from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, SOURCES, Run, Sources, propose, runs_of
-from palimpsest.restoration.trials import Stretches, stretches_of, together
+from palimpsest.restoration.trials import CLOSED, Stretches, stretches_of, together
+from palimpsest.restoration.view import mute_bands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,6 @@ ALONG = (LINEAR, PCHIP, KRIGING)
 STEPS_OUT = 3
 HALVES = tuple(((side, step), 0.5) for side in (-1, 1) for step in range(2))  # of a wide run: beside it, half as wide
 _TINY = 1e-12
-_SHUT_SHARE = 0.3  # of a place's bands, beyond which it tells nothing of an open gap
 _LEAST_SHARE = 0.03  # of a trial's error that is never explained by the noise of the truth
 
 
@@ -53,12 +53,15 @@ class Evidence:
             geometric mean over the places, ``(source, band)``; NaN where nothing was tried. They cost little, so that
             more places can be asked; which of them is better is told by these places.
         trials: of gaps that all pixels share, one by one.
+        closed: bands that tell nothing of open ones, ``(band,)``: the air is shut there, or a fill stands for what was
+            not measured.
     """
 
     error: NDArray[np.float64]
     noise: NDArray[np.float64]
     along: NDArray[np.float64]
     trials: Stretches
+    closed: NDArray[np.bool_]
 
 
 def gather(
@@ -87,7 +90,9 @@ def gather(
     runs = runs_of(sources.everywhere)
     everyone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
     alone: dict[Run, list[NDArray[np.float64]]] = {run: [] for run in runs}
-    closed = np.zeros(bands, bool) if library is None else library.shut
+    closed = mute_bands(sample, sources.everywhere)
+    if library is not None:
+        closed |= library.shut
     nearest: set[tuple[Run, int]] = set()  # runs that were tried on a side of theirs
     for (side, step), share in (*itertools.product(itertools.product((-1, 1), range(STEPS_OUT)), (1.0,)), *HALVES):
         places = {run: _beside(run, side, sources.everywhere, step, share, closed) for run in runs}
@@ -134,7 +139,7 @@ def gather(
         ratio = along[source] / along[LINEAR]
         error[source] = np.where(np.isfinite(ratio * error[LINEAR]), ratio * error[LINEAR], error[source])
     _scattered(sources, sample, error, tried_noise)
-    return Evidence(error, tried_noise, along, together(told))
+    return Evidence(error, tried_noise, along, together(told), closed)
 
 
 def _mean_error(
@@ -197,7 +202,7 @@ def _beside(
 ) -> slice | None:
     """Bands ``share`` as wide as a run, ``step`` widths out from it; None where the cube ends or other gaps are.
 
-    Nor is anything learned for an open gap where the air is shut (``closed``, ``(band,)``).
+    Nor is anything learned for an open gap where bands are ``closed``, ``(band,)``.
     """
     bands = everywhere.size
     width = max(1, round(share * min(run.last - run.first, max(2, int((~everywhere).sum()) // 5))))
@@ -208,7 +213,7 @@ def _beside(
     place = slice(first, first + width)
     if first < 0 or place.stop > bands or everywhere[place].any():
         return None
-    if closed[place].mean() > _SHUT_SHARE >= closed[run.first : run.last].mean():
+    if closed[place].mean() > CLOSED >= closed[run.first : run.last].mean():
         return None
     return place
 

@@ -30,6 +30,7 @@ AVERAGED = 4  # what a cell is told of each source's trials without edges
 PARTS = 2  # of a stretch: at its rims, deep in it
 RIM = 4  # bands on each side of a stretch that tell how it is framed
 CALM = 0.6  # 1: every trial counts by its errors against its best source's, 0: by its errors as they are
+CLOSED = 0.3  # of a stretch's bands, beyond which it tells nothing of an open gap
 EVERYONE = -1  # the group of a row that stands for all pixels
 _FEWEST_PIXELS = 3
 _TINY = 1e-4
@@ -245,17 +246,19 @@ def rim_misfit(reading: Reading | None, run: Run) -> float:
 
 
 def evidence_edges(
-    trials: Stretches, gaps: Stretches, axis: Axis
+    trials: Stretches, gaps: Stretches, axis: Axis, closed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Edges from trials to the gaps that they may speak for, ``(2, edge)``, and attributes ``(edge, TRIAL_EDGE)``.
 
-    A gap hears the trials of its own pixel group and those of all pixels together, wherever they were made.
+    A gap hears the trials of its own pixel group and those of all pixels together, wherever they were made; but an
+    open one none that were made where bands are ``closed``, ``(band,)``: among fills a line is always right.
     Attributes: distance in widths of the gap, ratio of widths, made for this gap, of all pixels, on its blue side.
     """
     if not len(trials.first) or not len(gaps.first):
         return np.zeros((2, 0), np.int64), np.zeros((0, TRIAL_EDGE), np.float32)
     alike = (trials.group[:, None] == gaps.group) | (trials.group[:, None] == EVERYONE)
-    sender, receiver = alike.nonzero()
+    told, asked = (_closed_share(part, closed) > CLOSED for part in (trials, gaps))
+    sender, receiver = (alike & ~(told[:, None] & ~asked)).nonzero()
     nm = steps_nm(axis)
     middle = [(nm[part.first] + nm[part.last - 1]) / 2 for part in (trials, gaps)]
     width = [nm[part.last - 1] - nm[part.first] + 10.0 for part in (trials, gaps)]
@@ -265,6 +268,12 @@ def evidence_edges(
         trials.home[sender] == gaps.home[receiver], trials.group[sender] == EVERYONE, np.sign(moved),
     ], 1)
     return np.stack([sender, receiver]).astype(np.int64), attributes.astype(np.float32)
+
+
+def _closed_share(stretches: Stretches, closed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of each stretch's bands that are closed, ``(stretch,)``."""
+    before = np.concatenate([[0], np.cumsum(closed)])
+    return np.asarray((before[stretches.last] - before[stretches.first]) / (stretches.last - stretches.first))
 
 
 def gaps_of(

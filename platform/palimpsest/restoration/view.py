@@ -25,6 +25,7 @@ HIDDEN = (Reason.CLOUD,)  # measured, and not of the ground: neither evidence no
 LEFT_ALONE = (Reason.OPAQUE, Reason.NOISY, *HIDDEN)  # no evidence, and no loss either: inferred only when asked for
 FEWEST_BANDS = 4
 BRIGHT_PERCENTILE = 99.9
+_FEWEST_TO_BE_MUTE, _NEARLY_ALL = 16, 0.98  # pixels that show a band, and the share of them with one value
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +154,27 @@ def noise_per_band(cube: Cube, reasons: NDArray[np.uint8], axis: Axis, unit: flo
     known = np.isfinite(sigma)
     sigma[~known] = float(np.median(sigma[known])) if known.any() else 1e-2
     return np.maximum(sigma, 1e-5)
+
+
+def mute_bands(sample: View, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bands that hold a fill and no measurement, ``(band,)``.
+
+    A processor that writes zeros, or any other number, where the air is opaque often says so nowhere. A band in which
+    nearly every pixel holds the same value tells nothing of the ground or of other bands; nor does a lost one between
+    two such. Nothing is mute where too few pixels are seen, or where a scene is all of one value.
+
+    Args:
+        sample: pixels of the scene.
+        lost: bands that hardly any pixel shows, ``(band,)``.
+    """
+    mute = np.zeros(lost.size, bool)
+    for band in np.flatnonzero(~lost):
+        values = sample.values[sample.usable[:, band], band]
+        mute[band] = values.size >= _FEWEST_TO_BE_MUTE and bool((values == np.median(values)).mean() >= _NEARLY_ALL)
+    shown = np.flatnonzero(~lost)
+    if not shown.size or mute[shown].all():
+        return np.zeros(lost.size, bool)
+    hidden = np.flatnonzero(lost)
+    after = np.searchsorted(shown, hidden)
+    mute[hidden] = mute[shown[np.maximum(after - 1, 0)]] & mute[shown[np.minimum(after, shown.size - 1)]]
+    return mute
