@@ -11,7 +11,9 @@ from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 from palimpsest.restoration.confidence import (
     BAND_GROUPS,
     KINDS,
+    NOISE_TOO,
     OWN_TRIALS,
+    SINGLE,
     Expectation,
     expected_scale,
     with_own_trials,
@@ -107,9 +109,20 @@ def test_disagreement_widens_shared_gaps_alone():
 
 
 def test_half_widths_are_looked_up_by_group_and_band():
-    expected = Expectation(np.array([[0.0, 0.1], [0.2, 0.3]]), np.full((2, 2), 2.0), np.full((2, 2), 2))
+    expected = Expectation(
+        np.array([[0.0, 0.1], [0.2, 0.3]]), np.full((2, 2), 2.0), np.full((2, 2), 2), np.zeros(2)
+    )
     half = expected.half_width(np.array([1, 0]), np.array([0, 1]), np.zeros(2))
     assert half.tolist() == [0.4, 0.2]
+
+
+def test_a_single_voxel_holds_the_noise_that_its_measurement_would_have_had():
+    tables = np.full((1, 2), 0.1), np.full((1, 2), 2.0)
+    group, band, apart = np.zeros(2, int), np.array([0, 1]), np.zeros(2)
+    for kind in range(KINDS):
+        half = Expectation(*tables, np.full((1, 2), kind), np.array([0.0, 0.3])).half_width(group, band, apart)
+        assert half[0] == pytest.approx(0.2)
+        assert half[1] == pytest.approx(np.hypot(0.2, 0.3 * NOISE_TOO) if kind == SINGLE else 0.2)
 
 
 def test_judging_an_example_measures_the_mixture():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS, expected_scale
+from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS, SINGLE, expected_scale
 from palimpsest.restoration.opinion import Grounds, opinion_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from palimpsest_pipelines.restoration_examples import Example
 
 NAMELESS = BAND_GROUPS - 1
-SINGLE = 2  # the kind of voxels that other pixels have
 FEWEST_EXAMPLES = 8
 FEWEST_VOXELS = 20
 UNKNOWN = 2.0  # the factor where nothing was measured

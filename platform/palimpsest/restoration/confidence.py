@@ -32,6 +32,10 @@ SHORT_NM = 50.0
 UNINFORMED_LOG_ERROR = -1.5
 OWN_TRIALS = 0.25  # of the word of trials that were made in the damaged band itself, beside the network's
 DISAGREEMENT = (2.0, 2.0, 0.0, 2.0)  # how much of it is added to the expected error, by kind of defect
+SINGLE = 2  # the kind of voxels that other pixels have
+# Of the noise that a measurement would have had: single voxels are calibrated on truth without noise. The least of 0,
+# 1/2 and 1 at which nine in ten lie inside on both recorded scenes that calibrate (0.70, 0.91, 0.95; 0.94, 0.95, 0.96).
+NOISE_TOO = 0.5
 
 
 class Confidence(nn.Module):
@@ -59,11 +63,13 @@ class Expectation:
         error: scaled units, ``(group, band)``; zero in bands without damage.
         factor: conformal, ``(group, band)``.
         kind: of the defect, ``(group, band)``, see :func:`defect_kind`.
+        noise: standard deviation of the sensor's noise, scaled units, ``(band,)``.
     """
 
     error: NDArray[np.float64]
     factor: NDArray[np.float64]
     kind: NDArray[np.intp]
+    noise: NDArray[np.float64]
 
     def half_width(
         self, group: NDArray[np.intp], band: NDArray[np.intp], apart: NDArray[np.float64]
@@ -75,8 +81,9 @@ class Expectation:
             band: ascending band of each voxel, ``(voxel,)``.
             apart: weighted standard deviation of what the believed sources say there, ``(voxel,)``.
         """
-        scale = expected_scale(self.error[group, band], apart, self.kind[group, band])
-        return np.asarray(self.factor[group, band] * scale)
+        kind = self.kind[group, band]
+        half = self.factor[group, band] * expected_scale(self.error[group, band], apart, kind)
+        return np.asarray(np.where(kind == SINGLE, np.hypot(half, NOISE_TOO * self.noise[band]), half))
 
 
 def expected_scale(

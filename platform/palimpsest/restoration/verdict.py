@@ -84,7 +84,7 @@ def judge(
     kind[cells.group, cells.band] = defect_kind(cells, seen.axis)
     error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
     factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
-    return Verdict(table, _table(seen, cells, unshrunk), Expectation(error, factor, kind), found.followed)
+    return Verdict(table, _table(seen, cells, unshrunk), Expectation(error, factor, kind, seen.noise), found.followed)
 
 
 def _grounds(seen: Study, context: Context) -> Grounds:
