@@ -131,7 +131,7 @@ def test_what_is_missed_is_told_by_the_others_alone():
 
 @pytest.mark.parametrize(("level", "most"), [
     pytest.param(0, 1.25, marks=pytest.mark.xfail(
-        strict=True, reason="habits learned with exact mixtures and models let an only pixel move a good judgement by 1.32"
+        strict=True, reason="habits learned with models let an only pixel move a good judgement by 1.32"
     )),
     (30, 0.6),
 ])
