@@ -1,4 +1,4 @@
-"""Conformal factors: an example counts as one, recorded ones speak through witnesses, disagreement widens."""
+"""Conformal factors: of the answer that is given; gaps count by bands, recorded scenes speak through witnesses."""
 
 from dataclasses import replace
 from types import SimpleNamespace
