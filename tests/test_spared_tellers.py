@@ -13,6 +13,7 @@ from palimpsest_pipelines.restoration_rivals import ridge
 BANDS, GAP, PIXELS = 40, 12, 300
 CALM = np.zeros(REGRESSIONS)
 HABITS = load()
+HALF = 0.5  # of the squared error that all pixels share where bands show it
 
 
 def scene(seed=0, factors=3):
@@ -37,11 +38,11 @@ def dark_of(observed):
 DARK = np.append(np.zeros(15), 3.0)
 
 
-def told(pixels, lost, judged, said, places, dark=DARK, beside=None):
+def told(pixels, lost, judged, said, places, dark=DARK, beside=None, shared=HALF):
     apart, places = said - judged, np.hstack([places, places if beside is None else beside])
     ways = tellers(
         lost[pixels], judged[pixels], apart[:, pixels], judged.mean(0), places[pixels], places.std(0), dark,
-        HABITS.kernels,
+        HABITS.kernels_at(shared),
     )
     return ways, ways.answers(places, judged, apart)
 
@@ -129,20 +130,15 @@ def test_what_is_missed_is_told_by_the_others_alone():
     assert np.allclose(plain[NAMES.index("judged")], lost[pixels] - judged[pixels])
 
 
-@pytest.mark.parametrize(("level", "most"), [
-    pytest.param(0, 1.25, marks=pytest.mark.xfail(
-        strict=True, reason="habits learned with models let an only pixel move a good judgement by 1.32"
-    )),
-    (30, 0.6),
-])
-def test_one_pixel_moves_a_good_judgement_little_and_takes_off_much_of_a_bad_level(level, most):
+@pytest.mark.parametrize(("level", "shared", "most"), [(0, 0.05, 1.1), (0, 0.5, 1.25), (30, 0.95, 0.6)])
+def test_one_pixel_moves_a_good_judgement_little_and_takes_off_much_of_a_bad_level(level, shared, most):
     _, lost, places = scene(5)
     rng = np.random.default_rng(6)
     good = lost + rng.normal(scale=0.3, size=lost.shape)
     usual = np.argsort(np.square(places).sum(1))[PIXELS // 2 : PIXELS // 2 + 1]
     judged = good + level
-    ways, answers = told(usual, lost, judged, judged[None], places)
-    share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers)
+    ways, answers = told(usual, lost, judged, judged[None], places, shared=shared)
+    share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers, shared)
     assert share.sum() == pytest.approx(1)
     assert off(np.tensordot(share, answers, 1), lost) < most * off(judged, lost)
 
@@ -152,7 +148,7 @@ def test_many_pixels_against_a_worthless_judgement_are_believed_alone():
     rng = np.random.default_rng(8)
     judged = np.broadcast_to(rng.normal(50, 20, size=lost.shape[1]), lost.shape) + rng.normal(size=lost.shape) * 20
     ways, answers = told(np.arange(0, PIXELS, 20), lost, judged, judged[None], places)
-    share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers)
+    share = believed(HABITS, ways.missed, float(judged.var(0).mean()), CALM, answers, HALF)
     assert share[-REGRESSIONS - REGRESSIONS_BESIDE :].sum() > 0.9
     assert off(np.tensordot(share, answers, 1), lost) < 0.05 * off(judged, lost)
 
@@ -208,8 +204,8 @@ def test_habits_are_those_that_the_command_wrote_and_no_others(tmp_path):
 def test_a_flat_scene_and_no_source_are_no_trouble():
     flat = np.full((4, GAP), 7.0)
     nowhere, dark = np.zeros((4, 6)), np.zeros(4)
-    ways = tellers(flat, flat, np.zeros((0, 4, GAP)), flat[0], nowhere, np.zeros(6), dark, HABITS.kernels)
+    ways = tellers(flat, flat, np.zeros((0, 4, GAP)), flat[0], nowhere, np.zeros(6), dark, HABITS.kernels_at(HALF))
     strained = strain((nowhere[:, :3], flat), (np.zeros((9, 3)), np.full((9, GAP), 7.0)), np.zeros(3), dark)
-    share = believed(HABITS, ways.missed, 0.0, strained, ways.answers(nowhere, flat, np.zeros((0, 4, GAP))))
+    share = believed(HABITS, ways.missed, 0.0, strained, ways.answers(nowhere, flat, np.zeros((0, 4, GAP))), HALF)
     assert np.isfinite(share).all()
     assert np.allclose(share @ ways.constant + (share @ ways.kept) * flat, 7.0, atol=0.1)

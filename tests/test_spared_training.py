@@ -14,7 +14,7 @@ from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.spared_habits import SIGNS, believed
 from palimpsest.restoration.spared_habits import load as load_habits
-from palimpsest.restoration.spared_tellers import KERNELS, NAMES, strain, tellers
+from palimpsest.restoration.spared_tellers import DOUBTS, KERNELS, NAMES, strain, tellers
 from palimpsest_pipelines.spared_bending import bent
 from palimpsest_pipelines.spared_examples import DRAWS, JUDGED, RIDGE, Draws, draws, gaps_of, kernels
 from palimpsest_pipelines.spared_training import SCENES, fit, fit_kernels, loss, missed_by, scored
@@ -27,7 +27,7 @@ SHIPPED = load_habits()
 def gaps():
     knowledge, network = load(None), load_integrator(None)
     with one_thread():
-        return [gap for number in (0, 2) for gap in gaps_of(number, 3, knowledge, network, str, side=16, most=1)]
+        return [gap for number in (0, 14) for gap in gaps_of(number, 3, knowledge, network, str, side=16, most=1)]
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,15 @@ def test_what_is_fitted_mixes_as_restoration_does(gaps, examples, number):
         speaking = gap.speaks[:, clean][:, :, bands].mean((1, 2)) > 0.5
         apart = gap.apart[speaking][:, :, bands].astype(float)
         ways = tellers(gap.shown[here], gap.judged[here], apart[:, clean], gap.level[bands], places[clean],
-                       spread, gap.dark, SHIPPED.kernels)
+                       spread, gap.dark, SHIPPED.kernels_at(gap.shared))
         strained = strain((gap.places[0, clean], gap.seen[clean]), gap.elsewhere, gap.spread[0], gap.dark)
         answers = ways.answers(places[others], gap.judged[np.ix_(others, bands)], apart[:, others])
-        share = believed(SHIPPED, ways.missed, float(gap.differing[bands].mean()), strained, answers)
+        share = believed(SHIPPED, ways.missed, float(gap.differing[bands].mean()), strained, answers,
+                         gap.shared)
         answer = share @ ways.constant + places[others] @ np.tensordot(share, ways.slope, 1)
         answer += (share @ ways.kept) * gap.judged[np.ix_(others, bands)]
         answer += np.einsum("sb,spb->pb", np.tensordot(share, ways.follows, 1), apart[:, others])
-        missed = np.square(answer - gap.shown[np.ix_(others, bands)]).mean()
+        missed = np.square(answer - gap.truth[np.ix_(others, bands)]).mean()
         expected += missed * bands.size / gap.shown.shape[1]
     assert missed_by(examples, SHIPPED)[which] == pytest.approx(expected, rel=1e-6)
 
@@ -77,6 +78,14 @@ def test_examples_are_every_draw_of_every_gap(gaps, examples):
     assert sum(len(gap.runs) for gap in gaps) * len(NUMBERS) * DRAWS == len(examples.draw)
     assert np.bincount(examples.draw, examples.weight) == pytest.approx(1)
     assert all(np.array_equal(np.sort(np.concatenate(gap.runs)), np.arange(gap.shown.shape[1])) for gap in gaps)
+
+
+def test_clean_pixels_show_noise_and_what_they_tell_is_measured_without(gaps):
+    for gap in gaps:
+        noise = gap.shown - gap.truth
+        assert 0 < np.abs(noise).mean() < 0.2 * gap.truth.mean()
+        assert 0 < gap.shared <= 1
+    assert gaps[0].shared < gaps[1].shared  # as measured, and with faults that all pixels share
 
 
 def test_an_only_pixel_is_drawn_once_from_a_gap_that_was_bent(gaps):
@@ -105,16 +114,24 @@ def test_the_way_that_is_always_right_is_believed():
 
 
 def test_the_kernel_that_is_right_is_believed_and_none_is_ruled_out(gaps):
-    products = kernels(gaps, 3)
+    products, shared = kernels(gaps, 3)
     count = np.prod(KERNELS)
     assert products.shape[1:] == (count + 1, count + 1)
-    taught = fit_kernels(products)
-    assert taught.shape == KERNELS
-    assert taught.sum() == pytest.approx(1)
-    assert (taught > 0.005).all()
+    taught = fit_kernels(products, shared)
+    assert taught.shape == (2, *KERNELS)
+    for part in (0.01, 0.3, 1.0):
+        believed_there = replace(SHIPPED, kernels=taught).kernels_at(part)
+        assert believed_there.shape == KERNELS
+        assert believed_there.sum() == pytest.approx(1)
+        assert (believed_there > 0.005).all()
     right = products.copy()
     right[:, 5], right[:, :, 5] = 0, 0
-    assert fit_kernels(right).argmax() == 5
+    assert replace(SHIPPED, kernels=fit_kernels(right, shared)).kernels_at(0.3).argmax() == 5
+
+
+def test_where_pixels_err_each_in_its_own_way_an_only_one_is_believed_less():
+    apart, alike = (SHIPPED.kernels_at(part).sum(0) for part in (0.05, 1.0))
+    assert apart @ DOUBTS > 4 * (alike @ DOUBTS)
 
 
 def test_a_bent_gap_has_a_worse_judgement_of_the_same_truth(gaps):
@@ -134,8 +151,8 @@ def test_habits_that_cannot_be_are_refused():
     lost[2, 1] = np.nan
     for wrong in (
         {"usual": lost}, {"usual": SHIPPED.usual[:7]}, {"sharp": -0.1}, {"sharp": np.inf}, {"most": 0.0},
-        {"strained": SHIPPED.strained + 1}, {"strayed": SHIPPED.strayed - 1}, {"kernels": 2 * SHIPPED.kernels},
-        {"kernels": SHIPPED.kernels - SHIPPED.kernels.min()},
+        {"strained": SHIPPED.strained + 1}, {"strayed": SHIPPED.strayed - 1}, {"kernels": SHIPPED.kernels[0]},
+        {"kernels": SHIPPED.kernels * np.nan},
     ):
         with pytest.raises(UsageError):
             replace(SHIPPED, **wrong)

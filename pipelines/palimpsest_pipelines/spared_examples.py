@@ -1,10 +1,13 @@
 """Examples that belief in ways of telling is learnt from: wide gaps of made scenes, a few of whose pixels are clean.
 
 Scenes of 32 x 32 pixels, the six kinds of place in turn, the sensor drawn of four, noise of 0.3 to 2 times the
-sensor's, stored as reflectance (0.4), radiance (0.25) or raw numbers (0.35); a fifth without wavelengths, a tenth
-restored without knowledge. Scene seeds lie above those that the judge learns from. Of each scene up to three wide gaps
-are struck in all pixels, studied once and judged. From 300 pixels of a gap 1, 2, 3, 5, 10 and 20 are drawn as clean,
-three times each (one pixel of a bent gap: once); the ways they tell it in are measured on up to 200 of the others.
+sensor's. Of five rounds of the kinds three are stored as reflectance (0.4), radiance (0.25) or raw numbers (0.35), a
+fifth of these without wavelengths and a tenth restored without knowledge, with the faults of recorded scenes
+(:mod:`~palimpsest_pipelines.restoration_faults`); two rounds are as their sensor measured them, without faults, since
+not every judgement is wrong. Scene seeds lie above those that the judge learns from. Of each scene up to three wide
+gaps are struck in all pixels, studied once and judged. From 300 pixels of a gap 1, 2, 3, 5, 10 and 20 are drawn as
+clean, three times each (one pixel of a bent gap: once): they show what was measured; the ways they tell it in are
+measured on up to 200 of the others against the truth without noise.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from palimpsest.cubes import BandTable
 from palimpsest.restoration.restorer import damage_of
 from palimpsest.restoration.sources import runs_of
 from palimpsest.restoration.spared import apart_from, judged_as_lost, likeness_of, spoken
-from palimpsest.restoration.spared_habits import products, signs
+from palimpsest.restoration.spared_habits import kernels_at, products, signs
 from palimpsest.restoration.spared_tellers import KERNELS, NAMES, Tellers, strain, tellers
 from palimpsest.restoration.study import study
 from palimpsest.restoration.verdict import judge
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.integrator import Integrator
 
 SIDE, GAPS, POOL, MEASURED = 32, 3, 300, 200
+ROUNDS, AS_MEASURED = 5, (0, 1)  # of the kinds of place, and those without faults
 NUMBERS, DRAWS = (1, 2, 3, 5, 10, 20), 3
 JUDGED, RIDGE = NAMES.index("judged"), NAMES.index("regressed")
 _CARRIED, _WARILY = NAMES.index("carried"), NAMES.index("restacked warily")
@@ -49,7 +53,8 @@ class Gap:
     Args:
         scene: number of the scene.
         runs: indices into the gap's bands.
-        shown: the truth of some pixels, ``(pixel, band)``.
+        shown: what was measured of some pixels, ``(pixel, band)``.
+        truth: the same without noise.
         judged: what the judgement says of them, ``(pixel, band)``.
         apart: the sources less the judgement, ``(source, pixel, band)``.
         speaks: where they speak, ``(source, pixel, band)``.
@@ -61,12 +66,14 @@ class Gap:
         elsewhere: places among the scene's components and values of other pixels.
         spread: standard deviation of each component, ``(1 + run, component)``.
         dark: where a spectrum of zeros stands, ``(component + 1,)``.
+        shared: part of the squared error that all pixels share where bands show it.
         is_bent: whether judgement and sources were made wrong on purpose.
     """
 
     scene: int
     runs: tuple[NDArray[np.intp], ...]
     shown: NDArray[np.float64]
+    truth: NDArray[np.float64]
     judged: NDArray[np.float64]
     apart: NDArray[np.float32]
     speaks: NDArray[np.bool_]
@@ -77,6 +84,7 @@ class Gap:
     elsewhere: tuple[NDArray[np.float64], NDArray[np.float64]]
     spread: NDArray[np.float64]
     dark: NDArray[np.float64]
+    shared: float
     is_bent: bool = False
 
 
@@ -88,7 +96,7 @@ class Draws:
         number: of clean pixels, ``(row,)``.
         draw: which draw a row belongs to, ``(row,)``, from zero without gaps.
         weight: of the row in its draw, by bands, ``(row,)``.
-        about: what habits are multiplied by, ``(row, 5)``; see :func:`~palimpsest.restoration.spared_habits.signs`.
+        about: what habits are multiplied by, ``(row, 10)``; see :func:`~palimpsest.restoration.spared_habits.signs`.
         alone: logarithm of what each way misses of the clean pixels, ``(row, way)``.
         missed: mean product of what the ways miss of them, ``(row, way, way)``.
         strained: ``(row, way)``.
@@ -129,21 +137,29 @@ def gaps_of(
         side, side, sensor=sensor, seed=int(rng.integers(1 << 30)) + (1 << 30), kind=kind,
         noise=float(rng.uniform(0.3, 2)), knowledge=knowledge,
     )
-    light = LIGHTS[int(rng.choice(3, p=[0.4, 0.25, 0.35]))]
-    recorded, _ = stored_of(rng, made, light, knowledge)
-    if rng.random() < 0.2:
-        recorded = replace(recorded, bands=BandTable(recorded.shape.bands))
-    known = None if rng.random() < 0.1 else knowledge
-    cube = whole_bands(recorded)
+    light = "as measured"
+    known: KnowledgeBase | None = knowledge
+    if number // len(KINDS) % ROUNDS in AS_MEASURED:
+        recorded, truth = made.observed, np.asarray(made.clean.data, np.float64)
+    else:
+        light = LIGHTS[int(rng.choice(3, p=[0.4, 0.25, 0.35]))]
+        recorded, truth = stored_of(rng, made, light, knowledge)
+        if rng.random() < 0.2:
+            recorded = replace(recorded, bands=BandTable(recorded.shape.bands))
+        known = None if rng.random() < 0.1 else knowledge
+    whole = recorded.usable().reshape(recorded.shape.bands, -1).all(axis=1)
+    cube, clean = whole_bands(recorded), truth[whole].reshape(int(whole.sum()), -1)
     names = [name for name in case_names(cube) if name.startswith("wide:")]
     for name in rng.permutation(names)[:most]:
-        yield _gap(number, next(scene_cases(f"made-{number}", cube, (str(name),))), known, network, rng)
+        yield _gap(number, next(scene_cases(f"made-{number}", cube, (str(name),))), clean, known, network, rng)
     note(f"scene {number + 1}: {kind}, {sensor}, {light}, {min(len(names), most)} gaps")
 
 
 def _gap(
-    scene: int, case: Case, knowledge: KnowledgeBase | None, network: Integrator, rng: np.random.Generator
+    scene: int, case: Case, clean: NDArray[np.float64], knowledge: KnowledgeBase | None, network: Integrator,
+    rng: np.random.Generator,
 ) -> Gap:
+    """One gap; ``clean`` is the scene without noise, ``(band, pixel)``."""
     reasons = damage_of(case.struck, case.usable)
     seen = study(case.struck, reasons, knowledge, doubted=True)
     table = judge(seen, network).weights
@@ -157,33 +173,48 @@ def _gap(
     values = likeness.values(view)
     places = np.stack([likeness.places(values, number) for number in range(len(likeness.turned))])
     usual = likeness.judged[:, gap]
-    truth = np.asarray(case.truth).reshape(len(lost), -1)[:, pixels][seen.axis.order][gap].T.astype(np.float64)
+    shown, truth = (
+        each.reshape(len(lost), -1)[:, pixels][seen.axis.order][gap].T.astype(np.float64) / seen.unit
+        for each in (np.asarray(case.truth), clean)
+    )
     apart = [apart_from(said, judged, source)[:, gap] for source in range(len(said.values))]
     return Gap(
         scene, tuple(np.searchsorted(gap, gap[(gap >= run.first) & (gap < run.last)]) for run in runs_of(lost)),
-        truth / seen.unit, judged[:, gap].astype(np.float64), np.asarray(apart, np.float32), said.speaks[:, :, gap],
+        shown, truth, judged[:, gap].astype(np.float64), np.asarray(apart, np.float32), said.speaks[:, :, gap],
         places, values, usual.mean(0), usual.var(0), (likeness.places(likeness.elsewhere), likeness.elsewhere),
-        likeness.spread, likeness.dark,
+        likeness.spread, likeness.dark, likeness.shared,
     )
 
 
-def draws(gaps: Sequence[Gap], usual: NDArray[np.float64], seed: int, numbers: Sequence[int] = NUMBERS) -> Draws:
-    """Clean pixels drawn from gaps, and what every way of telling makes of them."""
+def draws(gaps: Sequence[Gap], logits: NDArray[np.float64], seed: int, numbers: Sequence[int] = NUMBERS) -> Draws:
+    """Clean pixels drawn from gaps, and what every way of telling makes of them.
+
+    Args:
+        gaps: to draw from.
+        logits: what is believed of kernels, as :class:`~palimpsest.restoration.spared_habits.Habits` keeps it.
+        seed: of the draws.
+        numbers: of clean pixels.
+    """
     rows = []
     for draw, (gap, clean, others) in enumerate(_drawn(gaps, seed, numbers)):
+        usual = kernels_at(logits, gap.shared)
         strained = strain((gap.places[0, clean], gap.seen[clean]), gap.elsewhere, gap.spread[0], gap.dark)
         for run, bands in enumerate(gap.runs):
             ways, errors = _told(gap, clean, others, run, usual)
-            about, alone, by_way = signs(ways.missed, float(gap.differing[bands].mean()), strained)
+            about, alone, by_way = signs(ways.missed, float(gap.differing[bands].mean()), strained, gap.shared)
             product = errors @ errors.T / errors.shape[1]
             weight = bands.size / gap.shown.shape[1]
             rows.append((float(clean.size), draw, weight, about, alone, products(ways.missed), by_way, product))
     return Draws(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def kernels(gaps: Sequence[Gap], seed: int) -> NDArray[np.float64]:
-    """Mean products of errors where one pixel is clean, by kernel, the base alone last, ``(row, kernel, kernel)``."""
-    out = []
+def kernels(gaps: Sequence[Gap], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each kernel makes of an only clean pixel.
+
+    Returns:
+        Mean products of errors by kernel, the base alone last, ``(row, kernel, kernel)``; the shared part, ``(row,)``.
+    """
+    out, shared = [], []
     each = np.eye(KERNELS[0] * KERNELS[1]).reshape(-1, *KERNELS)
     for gap, clean, others in _drawn(gaps, seed, (1,)):
         for run, bands in enumerate(gap.runs):
@@ -195,7 +226,8 @@ def kernels(gaps: Sequence[Gap], seed: int) -> NDArray[np.float64]:
             for way, base in ((_CARRIED, missed), (_WARILY, missed + followed)):
                 errors = np.stack([*(answer[1][way] for answer in told), base])
                 out.append(errors @ errors.T / errors.shape[1])
-    return np.stack(out)
+                shared.append(gap.shared)
+    return np.stack(out), np.array(shared)
 
 
 def _drawn(
@@ -223,10 +255,11 @@ def _told(
     """The ways of telling a run, and their errors elsewhere, ``(way, voxel)``."""
     bands = gap.runs[run]
     places, spread = np.concatenate([gap.places[0], gap.places[1 + run]], 1), np.concatenate(gap.spread[[0, 1 + run]])
-    apart, judged, shown = _heard(gap, clean, bands), gap.judged[:, bands], gap.shown[:, bands]
+    apart, judged = _heard(gap, clean, bands), gap.judged[:, bands]
     ways = tellers(
-        shown[clean], judged[clean], apart[:, clean], gap.level[bands], places[clean], spread, gap.dark, usual
+        gap.shown[np.ix_(clean, bands)], judged[clean], apart[:, clean], gap.level[bands], places[clean], spread,
+        gap.dark, usual,
     )
     answers = ways.answers(places[others], judged[others], apart[:, others])
-    return ways, (answers - shown[others]).reshape(len(NAMES), -1)
+    return ways, (answers - gap.truth[np.ix_(others, bands)]).reshape(len(NAMES), -1)
 

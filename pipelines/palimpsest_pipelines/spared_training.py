@@ -5,9 +5,9 @@ once more with a judgement that is wrong on purpose (:mod:`~palimpsest_pipelines
 scenes to learn from one more is made and kept back to measure, as it is.
 
 Loss: the margin in decibels over the better of the judgement and the ridge on the same pixels, at most six, losses
-counted seven times, and a pull of 0.002 times the habits' squares. Optimiser: Adam, 400 steps over all examples at
-once from equal shares, rate 0.05. What is believed of each kernel where there is but one pixel comes first, with the
-same loss against what the kernels start from.
+counted ten times, and a pull of 0.002 times the habits' squares. Optimiser: Adam, 400 steps over all examples at
+once from equal shares, rate 0.05. What is believed of each kernel before any pixel is left out comes first, with the
+same loss by one pixel against what the kernels start from.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest_pipelines.spared_examples import Draws
 
-SCENES, KEPT_BACK = 42, 3  # scenes to learn from; one more is kept back for each so many
+SCENES, KEPT_BACK = 84, 3  # scenes to learn from; one more is kept back for each so many
 STEPS, RATE, PULL = 400, 0.05, 0.002
-MOST_GAIN, LOSSES = 6.0, 6.0  # dB; what a loss counts beside what it takes from the mean
-LEAST_BELIEVED = 0.01
+MOST_GAIN, LOSSES = 6.0, 9.0  # dB; what a loss counts beside what it takes from the mean
 LOSS_LIMIT = -0.3  # dB: margins below are counted
 _TINY = 1e-10
 _LEAST = 1e-12
@@ -73,7 +72,7 @@ def learn(
     with one_thread():
         gaps = [gap for number in numbers for gap in gaps_of(number, seed, knowledge, network, note)]
         taught, kept = [g for g in gaps if g.scene < count], [g for g in gaps if g.scene >= count]
-        believed = fit_kernels(kernels(taught, seed))
+        believed = fit_kernels(*kernels(taught, seed))
         wrong = [bent(gap, seed, number) for number, gap in enumerate(taught)]
         examples = draws([*taught, *wrong], believed, seed)
         habits = fit(examples, believed)
@@ -89,20 +88,20 @@ def learn(
 
 
 @one_thread()
-def fit_kernels(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is to be believed of each kernel where one pixel is clean, ``(ratio, doubt)``; see :func:`kernels`."""
+def fit_kernels(products: NDArray[np.float64], shared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is to be believed of each kernel, ``(2, ratio, doubt)`` as habits keep it; see :func:`kernels`."""
     import torch
 
     inner, base = torch.tensor(products[:, :-1, :-1]), torch.tensor(products[:, -1, -1])
-    free = torch.zeros(inner.shape[-1], dtype=torch.float64, requires_grad=True)
+    alike = torch.tensor(np.log(shared))[:, None]
+    free = [torch.zeros(inner.shape[-1], dtype=torch.float64, requires_grad=True) for _ in range(2)]
 
     def missed() -> torch.Tensor:
-        share = torch.softmax(free, 0)
-        return _loss(torch.einsum("i,rij,j->r", share, inner, share), base)
+        share = torch.softmax(free[0] + free[1] * alike, 1)
+        return _loss(torch.einsum("ri,rij,rj->r", share, inner, share), base) + PULL * free[1].square().sum()
 
-    _descend([free], missed)
-    share = np.maximum(torch.softmax(free.detach(), 0).numpy(), LEAST_BELIEVED)
-    return np.asarray(share / share.sum()).reshape(KERNELS)
+    _descend(free, missed)
+    return np.asarray(torch.stack(free).detach().numpy()).reshape(2, *KERNELS)
 
 
 @one_thread()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.correlation_decoder import mixture
+from palimpsest.restoration.shared_error import shared_error
 from palimpsest.restoration.sources import propose, runs_of
 from palimpsest.restoration.spared_habits import believed, load
 from palimpsest.restoration.spared_tellers import strain, tellers
@@ -56,6 +57,7 @@ class Likeness:
         elsewhere: values of some pixels, ``(pixel, told band)``.
         judged: what is judged of those, ``(pixel, band)``.
         apart: the sources less that, ``(source, pixel, band)``.
+        shared: part of the squared error that all pixels share where bands show it.
     """
 
     told: NDArray[np.bool_]
@@ -67,6 +69,7 @@ class Likeness:
     elsewhere: NDArray[np.float64]
     judged: NDArray[np.float64]
     apart: NDArray[np.float64]
+    shared: float
 
     def values(self, view: View) -> NDArray[np.float64]:
         """Of a view's pixels in the bands that are not lost, the mean where one is dead, ``(pixel, told band)``."""
@@ -157,9 +160,10 @@ def spared_of(
         )
         spread = np.concatenate([scene.spread[0], scene.spread[beside]])
         ways = tellers(true, judged[here], apart, scene.judged[:, bands].mean(0), places, spread, scene.dark,
-                       habits.kernels)
+                       habits.kernels_at(scene.shared))
         elsewhere = ways.answers(far, scene.judged[:, bands], scene.apart[speaking][:, :, bands])
-        share = believed(habits, ways.missed, float(scene.judged[:, bands].var(0).mean()), strained, elsewhere)
+        share = believed(habits, ways.missed, float(scene.judged[:, bands].var(0).mean()), strained, elsewhere,
+                         scene.shared)
         out.constant[bands] = share @ ways.constant
         turned = np.concatenate([scene.turned[0], scene.turned[beside]], 1)
         out.slope[:, bands] = turned @ np.tensordot(share, ways.slope, 1)
@@ -194,7 +198,8 @@ def likeness_of(seen: Study, table: NDArray[np.float64]) -> Likeness:
     apart = np.stack([apart_from(said, judged, source) for source in range(len(said.values))])
     spread = ((_values(told, mean, seen.judged) - mean) @ turned).std(1)
     return Likeness(
-        told, run, mean, turned, spread, np.append(dark, beyond), _values(told, mean, some), judged, apart
+        told, run, mean, turned, spread, np.append(dark, beyond), _values(told, mean, some), judged, apart,
+        shared_error(seen),
     )
 
 

@@ -6,6 +6,10 @@ regression suffers most; how much of what it misses is that alone is seen in the
 same pixels tell the same scene ('strain'). And a way that agrees with the rest on the few pixels and goes far from them
 elsewhere in the scene was not put to the test by those pixels ('stray').
 
+Beside that count how much of the error is the same in all pixels where bands show it
+(:mod:`~palimpsest.restoration.shared_error`), and how rough along the bands the judgement's error is: wrong light and
+calibration are both, a mixture that is not quite the library's is neither.
+
 Source: that the mean's error is the ways' mean error less what they differ by: Krogh and Vedelsby 1995, Advances in
 Neural Information Processing Systems 7, 231-238.
 
@@ -31,9 +35,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SIGNS = 5  # that habits are multiplied by
+SIGNS = 10  # that habits are multiplied by
+LEAST_BELIEVED = 0.01  # of a kernel: none is ruled out
 _LEAST = 1e-9
 _TINY = 1e-12
+_SMOOTH = 1e-6  # of the squared roughness: what is smoother counts as this
+_OF_SECOND_DIFFERENCES = 6.0  # their variance in white noise of one
+_FEWEST_BANDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +49,14 @@ class Habits:
     """What belief goes by; ways in the order of :data:`~palimpsest.restoration.spared_tellers.NAMES`.
 
     Args:
-        usual: a share's logarithm, what a logarithm of the number of pixels adds, and what one of the judgement's
-            error over what it says that pixels differ by; what the first and the last gain where there is but one
-            pixel, and nothing is foretold by others, ``(way, 5)``.
+        usual: a share's logarithm and what is added to it for each unit of the other signs that :func:`signs` names,
+            ``(way, 10)``.
         sharp: how sharply the ways are told apart by what they miss; not negative.
         most: pixels beyond the first that what the ways miss counts for, however many there are; above zero.
         strained: how much of a regression's strain is each way's, ``(way,)``, from 0 to 1.
         strayed: how much of its straying is counted against each way, ``(way,)``, from 0 to 1.
-        kernels: what is believed of each kernel where there is but one pixel, ``(ratio, doubt)``, of sum one.
+        kernels: logarithm of what is believed of each kernel before any pixel is left out, and what a logarithm of
+            the shared part of the error adds, ``(2, ratio, doubt)``.
 
     Raises:
         UsageError: another shape, or numbers that cannot be.
@@ -63,7 +71,7 @@ class Habits:
 
     def __post_init__(self) -> None:
         shapes = self.usual.shape, self.strained.shape, self.strayed.shape, self.kernels.shape
-        wanted = (len(NAMES), SIGNS), (len(NAMES),), (len(NAMES),), KERNELS
+        wanted = (len(NAMES), SIGNS), (len(NAMES),), (len(NAMES),), (2, *KERNELS)
         if shapes != wanted:
             raise UsageError("habits of another shape", got=shapes, wanted=wanted)
         parts = (self.usual, np.array([self.sharp, self.most]), self.strained, self.strayed, self.kernels)
@@ -72,8 +80,14 @@ class Habits:
         shares = np.concatenate([self.strained, self.strayed])
         if self.sharp < 0 or self.most <= 0 or (shares < 0).any() or (shares > 1).any():
             raise UsageError("habits out of range", got=(self.sharp, self.most, shares.tolist()), wanted="0 to 1")
-        if (self.kernels <= 0).any() or abs(float(self.kernels.sum()) - 1) > 1e-6:
-            raise UsageError("beliefs that are no shares", got=self.kernels.tolist(), wanted="above zero, of sum one")
+
+    def kernels_at(self, shared: float) -> NDArray[np.float64]:
+        """What is believed of each kernel before any pixel is left out, ``(ratio, doubt)``, of sum one.
+
+        Args:
+            shared: part of the squared error that all pixels share, from 0 to 1.
+        """
+        return kernels_at(self.kernels, shared)
 
     @property
     def digest(self) -> str:
@@ -119,7 +133,7 @@ def _read(content: bytes | None, where: str) -> Habits:
 
 def believed(
     habits: Habits, missed: NDArray[np.float64], differing: float, strain: NDArray[np.float64],
-    elsewhere: NDArray[np.float64],
+    elsewhere: NDArray[np.float64], shared: float,
 ) -> NDArray[np.float64]:
     """Share of each way, of sum one, ``(way,)``.
 
@@ -130,8 +144,9 @@ def believed(
         differing: variance of the judgement over pixels.
         strain: as :func:`~palimpsest.restoration.spared_tellers.strain` says it of the regressions.
         elsewhere: the ways' answers in other pixels of the scene, ``(way, pixel, band)``.
+        shared: part of the squared error that all pixels share where bands show it, from 0 to 1.
     """
-    about, alone, strained = signs(missed, differing, strain)
+    about, alone, strained = signs(missed, differing, strain, shared)
     heard = 0.5 * habits.sharp * counted(missed.shape[1], habits.most)
     score = habits.usual @ about - heard * (alone + habits.strained * strained)
     strays = stray(_softmax(score), products(missed), products(elsewhere - elsewhere[0]))
@@ -139,21 +154,45 @@ def believed(
 
 
 def signs(
-    missed: NDArray[np.float64], differing: float, strain: NDArray[np.float64]
+    missed: NDArray[np.float64], differing: float, strain: NDArray[np.float64], shared: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """What belief is made of; see :func:`believed`.
 
     Returns:
-        What the habits are multiplied by, ``(5,)``; the logarithm of what each way misses and the strain of the
-        regression that it is likest to, both ``(way,)``.
+        What the habits are multiplied by, ``(10,)``: one; the logarithms of the number of pixels and of the judgement's
+        error over what it says that pixels differ by; one where there is but one pixel, and the third there alone; the
+        logarithm of the shared part, the same for an only pixel, and times the second; the logarithm of how rough the
+        judgement's error is along the bands, and the same for an only pixel. Then the logarithm of what each way misses
+        and the strain of the regression that it is likest to, both ``(way,)``.
     """
     square = np.square(missed).mean((1, 2))
     off = 0.5 * np.log(square[0] / max(differing, _TINY) + _LEAST)
     # A base that is carried on is likest to the plain regression.
     strained = np.concatenate([np.full(len(NAMES) - REGRESSIONS, strain[-1]), strain])  # those beside the run too
     single = float(missed.shape[1] == 1)
-    about = np.array([1.0, np.log(missed.shape[1]), off, single, single * off])
+    number, alike, rough = np.log(missed.shape[1]), np.log(max(shared, _LEAST)), roughness(missed[0])
+    about = np.array([
+        1.0, number, off, single, single * off, alike, single * alike, number * alike, rough, single * rough
+    ])
     return about, np.log(square + _TINY), strained
+
+
+def kernels_at(logits: NDArray[np.float64], shared: float) -> NDArray[np.float64]:
+    """As :meth:`Habits.kernels_at`; ``logits`` ``(2, ratio, doubt)``."""
+    share = np.maximum(_softmax(logits[0] + logits[1] * np.log(max(shared, _LEAST))), LEAST_BELIEVED)
+    return np.asarray(share / share.sum())
+
+
+def roughness(error: NDArray[np.float64]) -> float:
+    """Logarithm of what second differences along the bands say of the error's size, over that; zero for white noise.
+
+    Args:
+        error: ``(pixel, band)``.
+    """
+    if error.shape[1] < _FEWEST_BANDS:
+        return 0.0
+    rough = float(np.square(np.diff(error, 2, axis=1)).mean()) / _OF_SECOND_DIFFERENCES
+    return 0.5 * float(np.log(rough / (float(np.square(error).mean()) + _TINY) + _SMOOTH))
 
 
 def counted(number: int, most: float) -> float:

@@ -5,8 +5,8 @@ judgement with half or none of its differences between pixels, the sources weigh
 base at all, which is a ridge regression of the band on the observed ones. Likeness is that of the whole spectrum, or
 that of the bands beside the lost run, which go with it more closely than all others do. What a base leaves over is a
 Gaussian process over the principal components of these with a constant; how much of it all pixels share and how much of
-what one pixel shows is its own, nobody knows, and several answers are averaged by how well each pixel is foretold by
-the others.
+what one pixel shows is its own is thought to be as in the bands that show, and several answers are averaged by that and
+by how well each pixel is foretold by the others.
 
 Source: Rasmussen and Williams 2006, sections 2.2, 2.7 and 5.4.2 (basis functions, leaving one out); Wolpert 1992,
 Neural Networks 5, 241-259 (stacking).
@@ -34,9 +34,9 @@ _PULLS = (0.3, 2.0)  # towards the judgement, against what the pixels show, wher
 REGRESSIONS = 3  # of these, the last, without a base and over the whole scene's components
 REGRESSIONS_BESIDE = 2  # of these, before the last: over the components beside the run
 _RATIOS = (0.1, 0.5, 2.0, 8.0)  # of the variance that goes with the spectrum to that which all pixels share
-_DOUBTS = (0.015, 0.2, 2.0)  # variance of what is a pixel's own, to both of these
+DOUBTS = (0.015, 0.2, 2.0, 20.0)  # variance of what is a pixel's own, to both of these
 _RAISED = ((0.0, 0.3), (0.5, 0.7))  # powers by which weak components are raised, and how far each is believed
-KERNELS = len(_RATIOS), len(_DOUBTS)
+KERNELS = len(_RATIOS), len(DOUBTS)
 _SHARP = 0.3  # how sharply better doubts and ratios are preferred
 _EVEN = 0.5  # the same of the regression 'regressed evenly'
 _LEAST_RAISED = 1e-3
@@ -92,7 +92,7 @@ def tellers(
         spread: standard deviation of each component in the scene, ``(component,)``.
         dark: where a spectrum of zeros stands among the scene's components, and how far from their span, ``(their
             number + 1,)``: all further components are those beside the run.
-        usual: what is believed of each kernel where there is but one pixel, of the shape :data:`KERNELS`.
+        usual: what is believed of each kernel before any pixel is left out, of the shape :data:`KERNELS`.
     """
     count, bands = shown.shape
     everywhere, beside = slice(dark.size - 1), slice(dark.size - 1, None)
@@ -175,7 +175,7 @@ class _Bank:
 
 
 def _bank(places: NDArray[np.float64], spread: NDArray[np.float64], usual: NDArray[np.float64]) -> _Bank:
-    ratio, doubt = (part.reshape(-1) for part in np.meshgrid(_RATIOS, _DOUBTS, indexing="ij"))
+    ratio, doubt = (part.reshape(-1) for part in np.meshgrid(_RATIOS, DOUBTS, indexing="ij"))
     shared = np.tile(1 / (1 + ratio), len(_RAISED))
     several = [_raised(spread, power) for power, _ in _RAISED]
     drawn = np.stack([1 / np.square(raised) / _power(spread, raised) for raised in several]).repeat(ratio.size, 0)
