@@ -12,7 +12,7 @@ from palimpsest.errors import UsageError
 from palimpsest.knowledge.release import load
 from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.one_thread import one_thread
-from palimpsest.restoration.spared_habits import SIGNS, believed
+from palimpsest.restoration.spared_habits import LEAST_SHARED, SIGNS, believed
 from palimpsest.restoration.spared_habits import load as load_habits
 from palimpsest.restoration.spared_tellers import DOUBTS, KERNELS, NAMES, strain, tellers
 from palimpsest_pipelines.spared_bending import bent
@@ -132,6 +132,8 @@ def test_the_kernel_that_is_right_is_believed_and_none_is_ruled_out(gaps):
 def test_where_pixels_err_each_in_its_own_way_an_only_one_is_believed_less():
     apart, alike = (SHIPPED.kernels_at(part).sum(0) for part in (0.05, 1.0))
     assert apart @ DOUBTS > 4 * (alike @ DOUBTS)
+    # Scenes of many pixels share less than any that was learned from: no more is made of it than of the least.
+    assert np.array_equal(SHIPPED.kernels_at(1e-6), SHIPPED.kernels_at(LEAST_SHARED))
 
 
 def test_a_bent_gap_has_a_worse_judgement_of_the_same_truth(gaps):

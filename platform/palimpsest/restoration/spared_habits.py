@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SIGNS = 10  # that habits are multiplied by
 LEAST_BELIEVED = 0.01  # of a kernel: none is ruled out
+LEAST_SHARED = 0.03  # about the least that was learned from: habits are not asked beyond
 _LEAST = 1e-9
 _TINY = 1e-12
 _SMOOTH = 1e-6  # of the squared roughness: what is smoother counts as this
@@ -170,7 +171,7 @@ def signs(
     # A base that is carried on is likest to the plain regression.
     strained = np.concatenate([np.full(len(NAMES) - REGRESSIONS, strain[-1]), strain])  # those beside the run too
     single = float(missed.shape[1] == 1)
-    number, alike, rough = np.log(missed.shape[1]), np.log(max(shared, _LEAST)), roughness(missed[0])
+    number, alike, rough = np.log(missed.shape[1]), np.log(max(shared, LEAST_SHARED)), roughness(missed[0])
     about = np.array([
         1.0, number, off, single, single * off, alike, single * alike, number * alike, rough, single * rough
     ])
@@ -179,7 +180,7 @@ def signs(
 
 def kernels_at(logits: NDArray[np.float64], shared: float) -> NDArray[np.float64]:
     """As :meth:`Habits.kernels_at`; ``logits`` ``(2, ratio, doubt)``."""
-    share = np.maximum(_softmax(logits[0] + logits[1] * np.log(max(shared, _LEAST))), LEAST_BELIEVED)
+    share = np.maximum(_softmax(logits[0] + logits[1] * np.log(max(shared, LEAST_SHARED))), LEAST_BELIEVED)
     return np.asarray(share / share.sum())
 
 
