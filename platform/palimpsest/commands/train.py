@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="codec: gradient steps of the joint stage; the others in proportion")
     parser.add_argument("--levels-of", default="", metavar="MODEL",
                         help="codec: take the trained levels of this installed model; only the entropy coder learns")
-    parser.add_argument("--scenes-count", type=int, metavar="N", help="spared: made scenes to learn from; default 42")
+    parser.add_argument("--scenes-count", type=int, metavar="N", help="spared: made scenes to learn from; default 84")
     parser.add_argument("--libraries", type=Path, help="leaves: folder that holds the USGS library of AVIRIS channels")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
