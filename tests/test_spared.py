@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from palimpsest.knowledge.release import load
 from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.restorer import damage_of, restore
 from palimpsest.restoration.sources import runs_of
-from palimpsest.restoration.spared import likeness_of
+from palimpsest.restoration.spared import likeness_of, shut_in, spared_of
 from palimpsest.restoration.study import study
 from palimpsest.restoration.verdict import judge
 from palimpsest.scenes import make_scene
@@ -79,6 +80,24 @@ def test_a_clean_pixel_that_lies_leaves_no_less_than_none_at_all(figures):
     lying = replace(case, struck=replace(case.struck, data=data))
     restored = restore(lying.struck, knowledge=None, mask=case.usable).restored.data
     assert score(lying, restored)[0] > figures[0][1] - 1
+
+
+def test_noise_where_the_air_is_shut_moves_no_open_band():
+    case = clean_case("s", scene(), "clean:3:swir_1450_1800")
+    reasons = damage_of(case.struck, case.usable)
+    seen = study(case.struck, reasons, load(None))
+    lost, shut = seen.sources.everywhere, shut_in(seen)
+    assert (lost & shut).any()
+    assert (lost & ~shut).any()
+    data = np.array(case.struck.data)
+    row, col = np.nonzero(~case.damaged.any(axis=0))
+    noise = np.random.default_rng(1).integers(-3000, 3000, (int((lost & shut).sum()), row.size))
+    data[np.flatnonzero(lost & shut)[:, None], row, col] += noise.astype(data.dtype)
+    table = judge(seen, load_integrator(None)).weights
+    quiet, noisy = (spared_of(cube, reasons, seen, table) for cube in (case.struck, replace(case.struck, data=data)))
+    assert (quiet.constant[~shut] == noisy.constant[~shut]).all()
+    assert (quiet.slope[:, ~shut] == noisy.slope[:, ~shut]).all()
+    assert (quiet.constant[lost & shut] != noisy.constant[lost & shut]).all()
 
 
 def test_where_the_judgement_is_far_off_the_pixels_alone_are_carried_on():

@@ -53,7 +53,7 @@ def test_what_is_fitted_mixes_as_restoration_does(gaps, examples, number):
         order = rng.permutation(len(gap.shown))
     clean, others = order[:number], order[number:][:200]
     expected = 0.0
-    for run, bands in enumerate(gap.runs):
+    for run, bands in zip(gap.beside, gap.runs, strict=True):
         here = np.ix_(clean, bands)
         places, spread = np.hstack(gap.places[[0, 1 + run]]), np.concatenate(gap.spread[[0, 1 + run]])
         speaking = gap.speaks[:, clean][:, :, bands].mean((1, 2)) > 0.5

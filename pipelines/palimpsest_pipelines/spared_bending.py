@@ -27,7 +27,8 @@ def bent(gap: Gap, seed: int, number: int) -> Gap:
     """A gap with its judgement and sources bent; the same for the same seed and number."""
     rng = np.random.default_rng([_SEED, seed, number])
     judged, apart = gap.judged.copy(), gap.apart.astype(np.float64)
-    for bands in gap.runs:
+    for run in sorted(set(gap.beside)):
+        bands = np.sort(np.concatenate([part for part, of in zip(gap.runs, gap.beside, strict=True) if of == run]))
         is_bent = rng.random(4) < (_GAIN, _DIFFERENCES, _OFFSET, _ALONG)
         is_bent[0] |= not is_bent.any()
         said, count = judged[:, bands], bands.size

@@ -20,7 +20,7 @@ import numpy as np
 from palimpsest.cubes import BandTable
 from palimpsest.restoration.restorer import damage_of
 from palimpsest.restoration.sources import runs_of
-from palimpsest.restoration.spared import apart_from, judged_as_lost, likeness_of, spoken
+from palimpsest.restoration.spared import apart_from, judged_as_lost, likeness_of, shut_in, spoken
 from palimpsest.restoration.spared_habits import kernels_at, products, signs
 from palimpsest.restoration.spared_tellers import KERNELS, NAMES, Tellers, strain, tellers
 from palimpsest.restoration.study import study
@@ -52,7 +52,7 @@ class Gap:
 
     Args:
         scene: number of the scene.
-        runs: indices into the gap's bands.
+        runs: indices into the gap's bands, of what is told together: the open and the shut bands of each run.
         shown: what was measured of some pixels, ``(pixel, band)``.
         truth: the same without noise.
         judged: what the judgement says of them, ``(pixel, band)``.
@@ -67,6 +67,7 @@ class Gap:
         spread: standard deviation of each component, ``(1 + run, component)``.
         dark: where a spectrum of zeros stands, ``(component + 1,)``.
         shared: part of the squared error that all pixels share where bands show it.
+        beside: number of the run that each of ``runs`` is of.
         is_bent: whether judgement and sources were made wrong on purpose.
     """
 
@@ -85,6 +86,7 @@ class Gap:
     spread: NDArray[np.float64]
     dark: NDArray[np.float64]
     shared: float
+    beside: tuple[int, ...]
     is_bent: bool = False
 
 
@@ -178,11 +180,17 @@ def _gap(
         for each in (np.asarray(case.truth), clean)
     )
     apart = [apart_from(said, judged, source)[:, gap] for source in range(len(said.values))]
+    shut = shut_in(seen)[gap]
+    parts = [
+        (number, np.flatnonzero((gap >= run.first) & (gap < run.last) & (shut == is_shut)))
+        for number, run in enumerate(runs_of(lost)) for is_shut in (False, True)
+    ]
+    beside, runs = zip(*((number, part) for number, part in parts if part.size), strict=True)
     return Gap(
-        scene, tuple(np.searchsorted(gap, gap[(gap >= run.first) & (gap < run.last)]) for run in runs_of(lost)),
+        scene, runs,
         shown, truth, judged[:, gap].astype(np.float64), np.asarray(apart, np.float32), said.speaks[:, :, gap],
         places, values, usual.mean(0), usual.var(0), (likeness.places(likeness.elsewhere), likeness.elsewhere),
-        likeness.spread, likeness.dark, likeness.shared,
+        likeness.spread, likeness.dark, likeness.shared, beside,
     )
 
 
@@ -253,8 +261,8 @@ def _told(
     gap: Gap, clean: NDArray[np.intp], others: NDArray[np.intp], run: int, usual: NDArray[np.float64]
 ) -> tuple[Tellers, NDArray[np.float64]]:
     """The ways of telling a run, and their errors elsewhere, ``(way, voxel)``."""
-    bands = gap.runs[run]
-    places, spread = np.concatenate([gap.places[0], gap.places[1 + run]], 1), np.concatenate(gap.spread[[0, 1 + run]])
+    bands, beside = gap.runs[run], 1 + gap.beside[run]
+    places, spread = np.concatenate([gap.places[0], gap.places[beside]], 1), np.concatenate(gap.spread[[0, beside]])
     apart, judged = _heard(gap, clean, bands), gap.judged[:, bands]
     ways = tellers(
         gap.shown[np.ix_(clean, bands)], judged[clean], apart[:, clean], gap.level[bands], places[clean], spread,

@@ -145,7 +145,9 @@ def spared_of(
     out = Spared(scene, habits.digest, zeros, slope, ones, follows, ones.copy())
     # Bands of one run that the same pixels show are told together: the judgement may be right in the next run.
     run = np.cumsum(np.diff(np.flatnonzero(rare), prepend=-1) > 1)
-    _, first, kind = np.unique(np.vstack([run, shown[:, rare]]), axis=1, return_index=True, return_inverse=True)
+    _, first, kind = np.unique(
+        np.vstack([run, shut_in(seen)[rare], shown[:, rare]]), axis=1, return_index=True, return_inverse=True
+    )
     for number, band in enumerate(np.flatnonzero(rare)[first]):
         bands = np.flatnonzero(rare)[kind.reshape(-1) == number]
         here = np.ix_(shown[:, band], bands)
@@ -175,6 +177,15 @@ def spared_of(
             # As if two more pixels had told nothing: three that agree are no proof.
             out.left[bands] = np.sqrt((missed / off * len(true) + 2) / (len(true) + 2))
     return out
+
+
+def shut_in(seen: Study) -> NDArray[np.bool_]:
+    """Bands to which the air lets hardly any light through, ``(band,)``: what a pixel shows there is mostly noise.
+
+    They are told apart from the open bands beside them, so that their noise does not decide what is believed there.
+    """
+    reading = seen.sources.flat if seen.sources.lit is None else seen.sources.lit
+    return np.zeros(seen.sources.everywhere.size, bool) if reading is None else reading.shut
 
 
 def likeness_of(seen: Study, table: NDArray[np.float64]) -> Likeness:
