@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from restoration_cubes import GRID, cube_of, mixtures, with_gap
 
+from palimpsest.cubes import Reason
 from palimpsest.restoration.band_noise import regressed
 from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of
 
@@ -42,15 +45,31 @@ def test_noise_that_differs_from_band_to_band_is_told_apart():
     assert found == pytest.approx(strength, rel=0.5)
 
 
-def test_a_lost_band_and_too_few_pixels_have_what_was_said_otherwise():
+def test_a_lost_band_is_as_noisy_as_those_beside_and_too_few_pixels_have_what_was_said_otherwise():
     cube = with_gap(cube_of(textured(), noise=NOISE), 30, 36)
     found, by_pixels = told(cube)
-    assert (found[30:36] == by_pixels[30:36]).all()
+    assert found[30:36] == pytest.approx(np.full(6, NOISE), rel=0.4)
+    assert (by_pixels[30:36] > 5 * NOISE).all()
     assert np.median(found[:30]) == pytest.approx(NOISE, rel=0.15)
     few, by_pixels = told(cube, np.arange(len(GRID)))
     assert (few == by_pixels).all()
     none, by_pixels = told(cube, np.arange(0))
     assert (none == by_pixels).all()
+
+
+def test_dead_voxels_make_a_band_no_noisier():
+    gain = np.exp(0.3 * np.random.default_rng(4).standard_normal((len(GRID), 1, 1)))  # no line foretells it
+    whole = cube_of(textured() * gain, noise=NOISE)
+    reasons = np.zeros(whole.data.shape, np.uint8)
+    hit = np.arange(5, len(GRID), 10)
+    for column, band in enumerate(hit):
+        reasons[band, :, 3 * column : 3 * column + 4] = Reason.DEAD
+    struck = replace(whole, data=np.where(reasons, 0, whole.data), reasons=reasons)
+    found, _ = told(struck)
+    sound, _ = told(whole)
+    assert np.median(found[hit] / sound[hit]) == pytest.approx(1, abs=0.2)
+    assert (found[hit] < 2.5 * sound[hit]).all()
+    assert np.delete(found, hit) == pytest.approx(np.delete(sound, hit), rel=0.2)
 
 
 def test_it_is_never_more_than_what_was_said_otherwise():

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.context import Cells, Context
+from palimpsest.restoration.context import (
+    BEND_OVER_NOISE,
+    CELL_NOISE,
+    LINES_OVER_NOISE,
+    TRIED_OVER_NOISE,
+    Cells,
+    Context,
+)
 from palimpsest.restoration.sources import LINEAR, LOW_RANK, PCHIP, SOURCES
-from palimpsest.restoration.trials import AVERAGED, together
+from palimpsest.restoration.trials import AVERAGED, STRETCH_NOISE, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +31,9 @@ SILENCED = 0.12  # share of sources that are silent in a step
 # Trials on made scenes are more honest than those on recorded ones: a source does in the gap as it does beside it. So
 # all trials of a source are moved by one random amount (common logarithm of an error), each by another, or none heard.
 OFF, OFF_EACH, UNTRIED = 0.25, 0.1, 0.25
+# Noise is white on made scenes and seldom on recorded ones, where it is told worse: what a step is told of it is moved
+# by one random amount for the scene and by another for each run (common logarithm).
+NOISE_OFF, NOISE_OFF_EACH = 0.3, 0.3
 
 
 def thinned(example: Example, rng: np.random.Generator) -> Example:
@@ -58,8 +68,9 @@ def thinned(example: Example, rng: np.random.Generator) -> Example:
         candidate=context.candidate[kept], material_cell=to_cell, material_edge=context.material_edge[heard],
     )
     share = example.share[kept]
+    doubted = _noise_doubted(_doubted(fewer, rng), rng)
     return replace(
-        example, context=_doubted(fewer, rng), errors=example.errors[kept], valid=example.valid[kept],
+        example, context=doubted, errors=example.errors[kept], valid=example.valid[kept],
         share=share / max(float(share.sum()), 1e-9), kind=example.kind[kept], band_group=example.band_group[kept],
         held=example.held.of_groups(chosen, kept),
     )
@@ -80,6 +91,22 @@ def _doubted(context: Context, rng: np.random.Generator) -> Context:
         return heard
     told[..., :AVERAGED] = 0.0
     return replace(heard, trial_gap=context.trial_gap[:, :0], trial_edge=context.trial_edge[:0])
+
+
+def _noise_doubted(context: Context, rng: np.random.Generator) -> Context:
+    """The context with its noise told less well than it is known."""
+    scene = NOISE_OFF * rng.standard_normal()
+    off = (scene + NOISE_OFF_EACH * rng.standard_normal(len(context.run))).astype(np.float32)
+    cell, run, candidate = context.cell.copy(), context.run.copy(), context.candidate.copy()
+    by_cell = off[context.cells.run]
+    cell[:, CELL_NOISE] += by_cell
+    cell[:, BEND_OVER_NOISE] -= by_cell
+    candidate[..., TRIED_OVER_NOISE] = np.minimum(candidate[..., TRIED_OVER_NOISE] * 10.0 ** -by_cell[:, None], 1.0)
+    run[:, LINES_OVER_NOISE] -= np.where(run[:, LINES_OVER_NOISE] != 0, off, 0)  # zero where no line was tried
+    described = context.trials.described.copy()
+    described[:, STRETCH_NOISE] += scene + NOISE_OFF_EACH * rng.standard_normal(len(described))
+    trials = replace(context.trials, described=described)
+    return replace(context, cell=cell, run=run, candidate=candidate, trials=trials)
 
 
 def merged(contexts: Sequence[Context]) -> Context:

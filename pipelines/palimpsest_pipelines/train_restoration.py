@@ -39,7 +39,8 @@ EPOCHS = 12
 MEMBERS = 3
 MADE = 240
 REAL_EACH = 60
-SINGLES, STRUCK_CASES = 24, ("e", "mixed")  # further made examples, that calibrate the intervals of single voxels
+# Further made examples of single voxels, of which the others hold few: some calibrate alone, the rest are split.
+SINGLES, STRUCK, STRUCK_CASES = 24, 96, ("e", "mixed")
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.02
 BATCH = 6
@@ -54,6 +55,7 @@ class Settings:
 
     Args:
         made: number of made examples.
+        struck: made examples of single voxels beside.
         real_each: examples of each recorded scene.
         epochs: passes over the examples.
         members: networks that are asked together; they differ by the seed of their weights and order alone.
@@ -61,6 +63,7 @@ class Settings:
     """
 
     made: int = MADE
+    struck: int = STRUCK
     real_each: int = REAL_EACH
     epochs: int = EPOCHS
     members: int = MEMBERS
@@ -110,6 +113,10 @@ def gather(
 ) -> list[Example]:
     """Examples of made scenes and of the recorded ones that training may see."""
     examples = list(made_examples(knowledge, settings.made, settings.seed, note))
+    first = settings.made + SINGLES
+    examples += made_examples(
+        knowledge, first + settings.struck, settings.seed, note, first=first, cases=STRUCK_CASES
+    )
     for name, cube in sorted(recorded.items()):
         examples += real_examples(name, cube, knowledge, settings.real_each, settings.seed, note)
     return examples

@@ -25,25 +25,39 @@ FEWEST_PIXELS = 1.5  # for each band, or a regression explains by chance
 FEWEST_BANDS = 8
 _SHOWN = 0.7  # of the pixels must show a band
 _RIDGE = 1e-9
+_ROUNDS = 5  # of foretelling what dead voxels would show
 _LEAST = 1e-5
 
 
 def regressed(view: View, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standard deviation of each band's noise, scaled, ``(band,)``.
 
+    What dead voxels would show is foretold by the other bands, and they are not judged by: what merely stands in for
+    them is off by more than noise. A lost band is as noisy as those around it.
+
     Args:
         view: a sample of the scene.
-        otherwise: by another way: what stands where bands are too few or too many for the pixels, or a band is lost,
-            and the most that is said anywhere, ``(band,)``.
+        otherwise: by another way: what stands where bands are too few or too many for the pixels, and the most that is
+            said of a band that shows, ``(band,)``.
     """
     shown = np.flatnonzero(view.usable.mean(0) >= _SHOWN) if len(view.pixels) else np.zeros(0, np.intp)
     pixels = len(view.pixels)
     if shown.size < FEWEST_BANDS or pixels < FEWEST_PIXELS * shown.size:
         return otherwise
-    values = np.where(view.usable, view.values, linear(view))[:, shown].astype(np.float64)
-    together = values.T @ values / pixels
-    together[np.diag_indices(shown.size)] += _RIDGE
-    left = np.reciprocal(np.diag(np.linalg.inv(together))) * pixels / (pixels - shown.size)
-    out = otherwise.copy()
-    out[shown] = np.clip(np.sqrt(np.maximum(left, 0.0)), _LEAST, otherwise[shown])
-    return out
+    usable = view.usable[:, shown]
+    values = np.where(usable, view.values[:, shown], linear(view)[:, shown]).astype(np.float64)
+    off = _off(values)
+    for _ in range(0 if usable.all() else _ROUNDS):
+        values[~usable] -= off[~usable]
+        off = _off(values)
+    square = np.where(usable, np.square(off), 0.0).sum(0) / usable.sum(0) * pixels / (pixels - shown.size)
+    sigma = np.clip(np.sqrt(square), _LEAST, np.maximum(otherwise[shown], _LEAST))
+    return np.exp(np.interp(np.arange(otherwise.size), shown, np.log(sigma)))
+
+
+def _off(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each value is off a regression on all others of its pixel, ``(pixel, band)``."""
+    together = values.T @ values / len(values)
+    together[np.diag_indices(len(together))] += _RIDGE
+    inverse = np.linalg.inv(together)
+    return np.asarray(values @ inverse / np.diag(inverse))

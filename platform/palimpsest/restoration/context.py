@@ -52,11 +52,14 @@ if TYPE_CHECKING:
     from palimpsest.restoration.view import View
 
 CELL_FEATURES = 13
+CELL_NOISE, BEND_OVER_NOISE = 4, 7  # which of them tell the noise
 CANDIDATE_FEATURES = AVERAGED + 6 + len(SOURCES)
+TRIED_OVER_NOISE = AVERAGED + 5
 MATERIAL_FEATURES = 6
 RULE_FEATURES = 3
 GROUP_FEATURES = 24
 RUN_FEATURES = 17
+LINES_OVER_NOISE = 13
 SOURCE_FEATURES = 5 + len(SOURCES)
 _LEAST_SHARE = 0.04  # of a pixel group, from which a material is heard about it
 _TINY = 1e-4

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.view import Axis, View
 
 STRETCH_FEATURES = 16
+STRETCH_NOISE = 12  # which of them tells the noise
 TRIAL_EDGE = 5
 AVERAGED = 4  # what a cell is told of each source's trials without edges
 PARTS = 2  # of a stretch: at its rims, deep in it
