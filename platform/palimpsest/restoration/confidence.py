@@ -2,8 +2,9 @@
 
 A small network predicts the logarithm of the error from what the graph knows of the cell and from how the believed
 sources did in trials; in gaps that all pixels share, what they disagree by at the voxel itself is added, because no
-trial resembles such a gap. Conformal factors, measured on scenes kept out of training, turn that into half of an
-interval that holds the truth in nine cases of ten.
+trial resembles such a gap. Voxels that other pixels have are what the scene's factors foretell, and how sure these are
+follows from the scene itself, better than any network knew it from other scenes. Conformal factors, measured on scenes
+kept out of training, turn that into half of an interval that holds the truth in nine cases of ten.
 
 Source: split conformal prediction with a scale, Lei et al. 2018, J. Am. Stat. Assoc. 113, 1094-1111; by group as in
 Vovk 2012 (Mondrian).
@@ -18,10 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from palimpsest.restoration.context import CELL_DOUBT, CELL_NOISE
+from palimpsest.restoration.sources import LOW_RANK
+from palimpsest.restoration.trials import unlog
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest.restoration.context import Cells
+    from palimpsest.restoration.context import Cells, Context
     from palimpsest.restoration.view import Axis
 
 COVERAGE = 0.9
@@ -30,12 +35,12 @@ BAND_GROUPS = len(BAND_GROUP_EDGES_NM) + 2  # the last is 'no wavelengths'
 KINDS = 4  # a shared gap up to fifty nanometres, a wider one, voxels that other pixels have, an end of the range
 SHORT_NM = 50.0
 UNINFORMED_LOG_ERROR = -1.5
-OWN_TRIALS = 0.25  # of the word of trials that were made in the damaged band itself, beside the network's
 DISAGREEMENT = (2.0, 2.0, 0.0, 2.0)  # how much of it is added to the expected error, by kind of defect
 SINGLE = 2  # the kind of voxels that other pixels have
-# Of the noise that a measurement would have had: single voxels are calibrated on truth without noise. The least of 0,
-# 1/2 and 1 at which nine in ten lie inside on both recorded scenes that calibrate (0.70, 0.91, 0.95; 0.94, 0.95, 0.96).
-NOISE_TOO = 0.5
+# Of the noise that a measurement would have had. Factors are of measurements, with all of it: nine in ten of them would
+# lie inside, but of values without noise all. Three quarters holds 83 in 100 measurements where noise is most of it.
+NOISE_TOO = 0.75
+_LEAST = 1e-8  # where a fill stands in a band, nothing is doubted
 
 
 class Confidence(nn.Module):
@@ -63,7 +68,8 @@ class Expectation:
         error: scaled units, ``(group, band)``; zero in bands without damage.
         factor: conformal, ``(group, band)``.
         kind: of the defect, ``(group, band)``, see :func:`defect_kind`.
-        noise: standard deviation of the sensor's noise, scaled units, ``(band,)``.
+        noise: what a measurement differs by from what the scene's factors tell of it, standard deviation, scaled
+            units, ``(band,)``: the sensor's noise, and what is peculiar to the band.
     """
 
     error: NDArray[np.float64]
@@ -81,32 +87,38 @@ class Expectation:
             band: ascending band of each voxel, ``(voxel,)``.
             apart: weighted standard deviation of what the believed sources say there, ``(voxel,)``.
         """
-        kind = self.kind[group, band]
-        half = self.factor[group, band] * expected_scale(self.error[group, band], apart, kind)
-        return np.asarray(np.where(kind == SINGLE, np.hypot(half, NOISE_TOO * self.noise[band]), half))
+        kind, noise = self.kind[group, band], NOISE_TOO * self.noise[band]
+        return self.factor[group, band] * expected_scale(self.error[group, band], apart, noise, kind)
 
 
 def expected_scale(
-    error: NDArray[np.float64], apart: NDArray[np.float64], kind: NDArray[np.intp]
+    error: NDArray[np.float64], apart: NDArray[np.float64], noise: NDArray[np.float64], kind: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """What conformal factors multiply: the expected error, with the sources' disagreement where a gap is shared."""
-    return np.asarray(np.hypot(error, np.asarray(DISAGREEMENT)[kind] * apart))
-
-
-def with_own_trials(
-    log_error: NDArray[np.float64], tried: NDArray[np.float64], everywhere: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Common logarithms of the expected errors, each ``(cell,)``.
-
-    Voxels that other pixels have are tried in their own band on the scene itself, so trials tell a quiet scene from a
-    loud one better than the network, which tells better where trials deceive.
+    """What conformal factors multiply, each ``(voxel,)``, scaled.
 
     Args:
-        log_error: what the network expects.
-        tried: what those believed showed in trials.
-        everywhere: whether no pixel shows the band.
+        error: that is expected.
+        apart: what the believed sources disagree by, which counts where a gap is shared.
+        noise: of the measurement, which counts where voxels are single.
+        kind: of the defect.
     """
-    return np.where(everywhere, log_error, (1 - OWN_TRIALS) * log_error + OWN_TRIALS * tried)
+    return np.hypot(error, np.where(kind == SINGLE, noise, np.asarray(DISAGREEMENT)[kind] * apart))
+
+
+def with_own_doubt(log_error: NDArray[np.float64], context: Context) -> NDArray[np.float64]:
+    """Common logarithms of a hundred times the expected errors, each ``(cell,)``.
+
+    In bands that other pixels show they are those of the standard deviation that the scene's factors have of what they
+    foretell; where no pixel does, or the factors are silent, what the network expects.
+    """
+    doubt = np.maximum(unlog(context.cell[:, CELL_DOUBT]), _LEAST)
+    is_told = ~context.cells.everywhere & context.speaks[:, LOW_RANK]
+    return np.where(is_told, np.log10(doubt) + 2.0, log_error)
+
+
+def noise_of(context: Context) -> NDArray[np.float64]:
+    """Standard deviation of the noise of each cell's band, scaled, ``(cell,)``."""
+    return unlog(context.cell[:, CELL_NOISE])
 
 
 def band_group(axis: Axis) -> NDArray[np.intp]:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from palimpsest.restoration.view import View
 
 CELL_FEATURES = 13
-CELL_NOISE, BEND_OVER_NOISE = 4, 7  # which of them tell the noise
+CELL_NOISE, BEND_OVER_NOISE, CELL_DOUBT = 4, 7, 8  # which of them tell the noise, and what the scene's factors doubt
 CANDIDATE_FEATURES = AVERAGED + 6 + len(SOURCES)
 TRIED_OVER_NOISE = AVERAGED + 5
 MATERIAL_FEATURES = 6

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.confidence import with_own_trials
+from palimpsest.restoration.confidence import with_own_doubt
 from palimpsest.restoration.precedents import share_beside
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def opinion_of(
     context = grounds.context
     weights, log_error = _asked(network, context, edges, left_out)
     tried = (weights * context.error).sum(-1)
-    log_error = with_own_trials(log_error, tried, context.cells.everywhere)
+    if "confidence" not in left_out:
+        log_error = with_own_doubt(log_error, context)
     if grounds.unaided is None:
         return Opinion(weights, weights, log_error)
     plain, plain_error = _asked(network, grounds.unaided, edges, left_out)

@@ -92,6 +92,11 @@ def log(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.log10(np.maximum(np.nan_to_num(values, nan=_TINY), 0) + _TINY) + 2.0
 
 
+def unlog(told: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The distance of which :func:`log` was taken."""
+    return np.maximum(10.0 ** (told.astype(np.float64) - 2.0) - _TINY, 0.0)
+
+
 def stretches_of(
     view: View, member: NDArray[np.intp], groups: int, run: Run, home: int, proposals: Proposals, sources: Sources,
     noise: NDArray[np.float64], truth: NDArray[np.floating] | None = None,

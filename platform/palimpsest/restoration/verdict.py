@@ -84,7 +84,8 @@ def judge(
     kind[cells.group, cells.band] = defect_kind(cells, seen.axis)
     error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
     factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
-    return Verdict(table, _table(seen, cells, unshrunk), Expectation(error, factor, kind, seen.noise), found.followed)
+    expected = Expectation(error, factor, kind, _unforetold(seen))
+    return Verdict(table, _table(seen, cells, unshrunk), expected, found.followed)
 
 
 def _grounds(seen: Study, context: Context) -> Grounds:
@@ -105,6 +106,12 @@ def _grounds(seen: Study, context: Context) -> Grounds:
         return in_cells(np.where(dead, np.square(first - second), 0.0))
 
     return Grounds(seen.axis, context, seen.unaided, in_cells(dead), spoken_of(seen)[cells.band], steps)
+
+
+def _unforetold(seen: Study) -> NDArray[np.float64]:
+    """What a measurement differs by from what the scene's factors tell of it, ``(band,)``, scaled; noise at least."""
+    model = seen.sources.low_rank
+    return seen.noise if model is None else np.maximum(seen.noise, np.sqrt(model.noise))
 
 
 def spoken_of(seen: Study) -> NDArray[np.bool_]:
