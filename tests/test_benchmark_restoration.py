@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from palimpsest.knowledge.release import load
 from palimpsest.restoration.restorer import restore
 from palimpsest.scenes import KINDS, SENSORS, degrade, make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
-from palimpsest_pipelines import restoration_pictures
+from palimpsest_pipelines import restoration_cases, restoration_pictures
 from palimpsest_pipelines.restoration_cases import (
     DRAWS,
     MEASURED,
@@ -26,7 +27,7 @@ from palimpsest_pipelines.restoration_cases import (
     whole_bands,
 )
 from palimpsest_pipelines.restoration_rivals import cached, interpolated, rivals_for
-from palimpsest_pipelines.restoration_scores import Result, by_reason, intervals, score
+from palimpsest_pipelines.restoration_scores import NOISELESS, Result, by_reason, intervals, pooled, score, total
 
 
 def result(scene, case, method, value):
@@ -211,6 +212,29 @@ def test_intervals_are_counted_by_band_group_and_kind():
     assert set(found) == {"visible, wide gap", "near infrared, wide gap"}
     assert sum(number for number, _, _ in found.values()) == int(case.damaged.sum())
     assert all(0 <= covered <= number and width > 0 for number, covered, width in found.values())
+
+
+def test_single_voxels_are_held_against_what_was_measured_and_counted_once(monkeypatch):
+    monkeypatch.setattr(restoration_cases, "MADE_SIDE", 20)
+    monkeypatch.setattr(restoration_cases, "MADE_KINDS", ("mixed",))
+    case = next(cases_of([], ("made",), ("made",)))
+    shown = case.usable & case.struck.usable()
+    assert np.array_equal(case.measured[shown], case.struck.data[shown])
+    assert not np.array_equal(case.measured, case.truth)
+    done = restore(case.struck, knowledge=None, mask=case.usable)
+    found, clean = intervals(case, done), intervals(replace(case, measured=None), done)
+    beside = {name: row for name, row in found.items() if name.endswith(NOISELESS)}
+    assert beside
+    for name, row in beside.items():
+        kind = name.replace(NOISELESS, "single voxels")
+        assert row == clean[kind]
+        assert row[1] >= found[kind][1]  # a measurement is farther away
+    assert sum(row[1] for row in beside.values()) > 1.02 * sum(
+        found[name.replace(NOISELESS, "single voxels")][1] for name in beside
+    )
+    assert total(found)[0] == total(clean)[0] == sum(row[0] for row in clean.values())
+    result = bench.Result("made-mixed", "made", bench.OURS, 0, 0, 0, 0, groups=found)
+    assert pooled([result])["overall"] == total(found)
 
 
 def test_cases_are_those_that_the_bands_allow():

@@ -33,6 +33,7 @@ from palimpsest_pipelines.restoration_scores import (
     pooled,
     score,
     sharpness,
+    total,
 )
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def _results(
         yield from _rivals(case, plan.rivals, plan.rival_cache, note)
     for name, done, seconds in _ours(case, plan, hidden):
         groups = intervals(case, done)
-        number, covered, width = (sum(row[k] for row in groups.values()) for k in range(3))
+        number, covered, width = total(groups)
         yield Result(
             case.scene, case.name, name, *score(case, done.restored.data), round(seconds, 2),
             coverage=covered / number if number else None, half_width=width / number if number else None,

@@ -64,6 +64,8 @@ class Case:
         unit: stored units of one: the 99.9th percentile of the truth.
         is_decoded: whether the struck cube comes from a stream.
         sigma: standard deviation of the noise that was added, stored units, ``(band,)``; None where none was.
+        measured: what the sensor measured before it was struck, ``(band, row, col)``, where that is not the truth:
+            intervals of single voxels promise measurements.
     """
 
     scene: str
@@ -75,6 +77,7 @@ class Case:
     unit: float
     is_decoded: bool = False
     sigma: NDArray[np.float64] | None = None
+    measured: NDArray[np.generic] | None = None
 
     @property
     def damaged(self) -> NDArray[np.bool_]:
@@ -280,12 +283,15 @@ def _made_cases(wanted: tuple[str, ...]) -> Iterator[Case]:
     names = [name for name in ("made", "made:blind") if is_wanted(name, wanted)]
     for number, kind in enumerate(MADE_KINDS if names else ()):
         made = make_scene(MADE_SIDE, MADE_SIDE, seed=MADE_SEED + number, kind=kind, defects="mixed")
+        measured = make_scene(MADE_SIDE, MADE_SIDE, seed=MADE_SEED + number, kind=kind).observed.data
         unit = float(np.percentile(np.asarray(made.clean.data), 99.9))
         judged = np.where(made.observed.bands.good[:, None, None], made.reasons, np.uint8(0))
         flagged = made.observed.usable()
         for name in names:
             usable = flagged & ~made.damaged if name == "made" else flagged
-            yield Case(f"made-{kind}", name, made.observed, made.clean.data, judged, usable, unit)
+            yield Case(
+                f"made-{kind}", name, made.observed, made.clean.data, judged, usable, unit, measured=measured,
+            )
     struck = [name + variant for name in STRUCK for variant in ("", BLIND)]
     noisy = tuple(name for name in (*NOISE, *struck, "g") if wanted and is_wanted(name, wanted))
     for kind in NOISELESS_KINDS if noisy else ():

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from palimpsest.restoration.result import Restoration
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
 BAND_GROUP_NAMES = ("visible", "near infrared", "to 1350 nm", "to 1800 nm", "beyond", "no wavelengths")
 KIND_NAMES = ("short gap", "wide gap", "single voxels", "noise")
-NOISE_KIND = 3
+SINGLE_KIND, NOISE_KIND = 2, 3
+NOISELESS = "single voxels by the truth without noise"  # shown beside, and counted once: as measurements
 MANY = 10_000  # voxels from which a group's coverage is asked for
 
 
@@ -97,23 +100,36 @@ def by_reason(case: Case, restored: NDArray[np.generic]) -> dict[str, float]:
 def intervals(case: Case, restoration: Restoration) -> dict[str, tuple[int, int, float]]:
     """Voxels, covered ones, and sum of half widths (of the unit), by 'band group, kind of damage'.
 
-    Over the judged voxels that were restored; in cases of noise, over all voxels whose noise was taken off.
+    Over the judged voxels that were restored; in cases of noise, over all voxels whose noise was taken off. Single
+    voxels are held against what was measured; where the truth is another, under :data:`NOISELESS` against that too.
     """
     from palimpsest.restoration.confidence import band_group
     from palimpsest.restoration.view import Axis
 
-    voxels, struck, width, error = _judged(case, restoration)
+    voxels, width, error, kind = _judged(case, restoration)
     axis = Axis.of(case.struck.bands)
     group = np.empty(axis.count, np.intp)
     group[axis.order] = band_group(axis)
     band = voxels // case.truth[0].size
-    kind = np.where(struck & (case.kind not in ("a05", "a10", "b")), _kinds(case, axis)[band], NOISE_KIND)
     found = {}
+
+    def count(name: str, here: NDArray[np.bool_], missed: NDArray[np.float64]) -> None:
+        found[name] = int(here.sum()), int((missed <= width)[here].sum()), float(width[here].sum())
+
     for number in np.unique(group[band] * len(KIND_NAMES) + kind):
         here = group[band] * len(KIND_NAMES) + kind == number
-        name = f"{BAND_GROUP_NAMES[number // len(KIND_NAMES)]}, {KIND_NAMES[number % len(KIND_NAMES)]}"
-        found[name] = int(here.sum()), int((error <= width)[here].sum()), float(width[here].sum())
+        place, sort = BAND_GROUP_NAMES[number // len(KIND_NAMES)], number % len(KIND_NAMES)
+        count(f"{place}, {KIND_NAMES[sort]}", here, error)
+        if sort == SINGLE_KIND and case.measured is not None:
+            count(f"{place}, {NOISELESS}", here, _missed(case, restoration, voxels, case.truth))
     return found
+
+
+def total(groups: Mapping[str, tuple[int, int, float]]) -> tuple[int, int, float]:
+    """Voxels, covered ones, and sum of half widths of all groups of :func:`intervals` together."""
+    rows = [row for name, row in groups.items() if not name.endswith(NOISELESS)]
+    number, covered, width = (sum(row[k] for row in rows) for k in range(3))
+    return int(number), int(covered), float(width)
 
 
 def by_ground(case: Case, restoration: Restoration) -> dict[str, tuple[int, int, float]]:
@@ -125,7 +141,7 @@ def by_ground(case: Case, restoration: Restoration) -> dict[str, tuple[int, int,
     if not case.struck.bands.has_wavelengths:
         return {}
     place, names = _grounds(case)
-    voxels, _, width, error = _judged(case, restoration)
+    voxels, width, error, _ = _judged(case, restoration)
     here = place[voxels % place.size]
     return {
         names[kind]: (int((here == kind).sum()), int((error <= width)[here == kind].sum()),
@@ -150,7 +166,7 @@ def _grounds(case: Case) -> tuple[NDArray[np.intp], tuple[str, ...]]:
 
 def sharpness(case: Case, restoration: Restoration) -> float | None:
     """Mean half width, of the unit, if all intervals were scaled to hold nine voxels in ten; None without voxels."""
-    _, _, width, error = _judged(case, restoration)
+    _, width, error, _ = _judged(case, restoration)
     if not width.size:
         return None
     return float(width.mean() * np.quantile(error / np.maximum(width, 1e-12), 0.9))
@@ -158,26 +174,38 @@ def sharpness(case: Case, restoration: Restoration) -> float | None:
 
 def _judged(
     case: Case, restoration: Restoration
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Voxels whose interval counts, whether they were struck, half width and error, of the unit."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
+    """Voxels whose interval counts, half width and error, of the unit, and kind of damage."""
     changed = restoration.changed
     struck = case.damaged.reshape(-1)[changed]
     judged = np.ones(changed.size, bool) if case.is_noisy else struck
     voxels = changed[judged]
     width = restoration.half_width[judged].astype(np.float64) / case.unit
+    kind = np.where(
+        struck[judged] & (case.kind not in ("a05", "a10", "b")), _kinds(case)[voxels // case.truth[0].size], NOISE_KIND
+    )
+    error = _missed(case, restoration, voxels, case.truth)
+    if case.measured is not None:
+        error = np.where(kind == SINGLE_KIND, _missed(case, restoration, voxels, case.measured), error)
+    return voxels, width, error, kind
+
+
+def _missed(
+    case: Case, restoration: Restoration, voxels: NDArray[np.int64], truth: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    """How far what was restored is from a truth, of the unit, ``(voxel,)``."""
     restored = np.asarray(restoration.restored.data).reshape(-1)[voxels].astype(np.float64)
-    error = np.abs(restored - np.asarray(case.truth).reshape(-1)[voxels]) / case.unit
-    return voxels, struck[judged], width, error
+    return np.asarray(np.abs(restored - np.asarray(truth).reshape(-1)[voxels]) / case.unit)
 
 
-def _kinds(case: Case, axis: object) -> NDArray[np.intp]:
+def _kinds(case: Case) -> NDArray[np.intp]:
     """Kind of damage of each stored band, ``(band,)``: part of a short or a wide shared gap, or single voxels."""
     from palimpsest.restoration.confidence import SHORT_NM
     from palimpsest.restoration.low_rank import FEWEST_SEEN
     from palimpsest.restoration.sources import runs_of
     from palimpsest.restoration.view import Axis
 
-    assert isinstance(axis, Axis)
+    axis = Axis.of(case.struck.bands)
     nm = axis.along if axis.centre_nm is not None else axis.along * 10.0
     lost = case.usable.reshape(axis.count, -1).sum(1)[axis.order] < FEWEST_SEEN
     kind = np.full(axis.count, 2)
@@ -189,17 +217,17 @@ def _kinds(case: Case, axis: object) -> NDArray[np.intp]:
 
 def pooled(results: list[Result]) -> dict[str, tuple[int, int, float]]:
     """Intervals of several results together, as of :func:`intervals`, with 'overall' first; then by ground."""
-    total: dict[str, tuple[int, int, float]] = {"overall": (0, 0, 0.0)}
+    found: dict[str, tuple[int, int, float]] = {"overall": (0, 0, 0.0)}
 
     def add(key: str, row: tuple[int, int, float]) -> None:
-        n, c, w = total.get(key, (0, 0, 0.0))
-        total[key] = n + row[0], c + row[1], w + row[2]
+        n, c, w = found.get(key, (0, 0, 0.0))
+        found[key] = n + row[0], c + row[1], w + row[2]
 
     for result in results:
+        add("overall", total(result.groups))
         for name, row in result.groups.items():
-            add("overall", row)
             add(name, row)
     for result in results:
         for name, row in result.grounds.items():
             add(f"ground {name}", row)
-    return total
+    return found
