@@ -11,12 +11,16 @@ from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_dead_colu
 from palimpsest.cubes import Reason
 from palimpsest.restoration.confidence import (
     BAND_GROUPS,
+    CLAIM,
     KINDS,
+    NOISE_CLAIMED,
     NOISE_TOO,
+    OWN_TRIALS,
     SINGLE,
     Expectation,
     expected_scale,
     with_own_doubt,
+    with_own_trials,
 )
 from palimpsest.restoration.context import CELL_DOUBT, CELL_FEATURES, CELL_NOISE
 from palimpsest.restoration.integrator import Integrator, Judgement, load
@@ -186,6 +190,24 @@ def test_what_the_scene_itself_doubts_is_expected_where_other_pixels_show_the_ba
     expected = with_own_doubt(np.full(3, 1.0), context)
     assert expected.tolist() == [1.0, pytest.approx(np.log10(0.2)), 1.0]  # no pixel shows it; own doubt; silent
     assert unlog(log(np.array([0.0, 1e-6, 0.5]))) == pytest.approx([0, 1e-6, 0.5], rel=1e-3)
+
+
+def test_towards_a_denoiser_single_voxels_claim_what_network_and_trials_expect():
+    expected = with_own_trials(np.array([1.0, 1.0]), np.array([-1.0, -1.0]), np.array([True, False]))
+    assert expected.tolist() == [1.0, pytest.approx(1.0 - 2 * OWN_TRIALS)]
+    cube = with_dead_columns(cube_of(mixtures()))
+    seen, network = study(cube, cube.voxel_reasons(), None), load()
+    promised, claimed = (judge(seen, network, is_claimed=one) for one in (False, True))
+    assert np.array_equal(promised.weights, claimed.weights)
+    cells, found = seen.context.cells, network.verdict(seen.context)
+    tried = (found.weights.detach().numpy() * seen.context.error).sum(-1)
+    said = (1 - OWN_TRIALS) * found.log_error.detach().numpy() + OWN_TRIALS * tried
+    assert np.log10(claimed.expected.error[cells.group, cells.band]) + 2 == pytest.approx(said, abs=1e-4)
+    assert not np.allclose(promised.expected.error, claimed.expected.error)
+    quiet = np.zeros(len(cells.band))
+    half = claimed.expected.half_width(cells.group, cells.band, quiet)
+    error = claimed.expected.error[cells.group, cells.band]
+    assert half == pytest.approx(np.hypot(CLAIM * error, NOISE_CLAIMED * seen.noise[cells.band]))
 
 
 def test_single_voxels_are_held_against_measurements_and_gaps_against_what_is_there():

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.confidence import with_own_doubt
+from palimpsest.restoration.confidence import with_own_doubt, with_own_trials
 from palimpsest.restoration.precedents import share_beside
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Opinion:
 
 
 def opinion_of(
-    network: Integrator, grounds: Grounds, *, edges: bool = True, left_out: Collection[str] = ()
+    network: Integrator, grounds: Grounds, *, edges: bool = True, left_out: Collection[str] = (),
+    is_claimed: bool = False,
 ) -> Opinion:
     """Ask the network, and follow knowledge as far as that is borne out.
 
@@ -95,11 +96,14 @@ def opinion_of(
         grounds: what of.
         edges: False removes the edges of the graph.
         left_out: parts of the integrator to do without.
+        is_claimed: expect of single voxels what network and trials do, and not what the scene's factors doubt.
     """
     context = grounds.context
     weights, log_error = _asked(network, context, edges, left_out)
     tried = (weights * context.error).sum(-1)
-    if "confidence" not in left_out:
+    if is_claimed:
+        log_error = with_own_trials(log_error, tried, context.cells.everywhere)
+    elif "confidence" not in left_out:
         log_error = with_own_doubt(log_error, context)
     if grounds.unaided is None:
         return Opinion(weights, weights, log_error)

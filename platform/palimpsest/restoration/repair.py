@@ -79,7 +79,7 @@ def repair(
     def judged(prepared: Cube) -> Restoration:
         return restore(
             prepared, knowledge=knowledge, mask=mask, weights=weights, parts_left_out=parts_left_out, edges=edges,
-            is_decoded=is_decoded, infer_opaque=infer_opaque, companion=companion,
+            is_decoded=is_decoded, infer_opaque=infer_opaque, companion=companion, is_claimed=is_denoised,
         )
 
     found = search(cube) if is_searched else Found.without_stripes(cube)

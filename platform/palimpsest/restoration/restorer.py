@@ -46,6 +46,7 @@ def restore(
     cube: Cube, *, knowledge: KnowledgeBase | None, mask: NDArray[np.bool_] | None = None,
     weights: str | Path | Integrator | None = None, parts_left_out: Collection[str] = (), edges: bool = True,
     is_decoded: bool = False, infer_opaque: bool = False, companion: Companions | None = None,
+    is_claimed: bool = False,
 ) -> Restoration:
     """The cube with its damaged voxels restored, and why.
 
@@ -59,6 +60,7 @@ def restore(
         is_decoded: the cube comes from a lossy stream: untouched voxels are 'coded' and not 'measured'.
         infer_opaque: also infer what opaque windows and noisy bands would have shown; otherwise they stay as stored.
         companion: what other cubes of the same place say of a view.
+        is_claimed: half widths are not promised but claimed, for a denoiser's answer to be met by (:func:`judge`).
 
     Raises:
         CubeRefused: a mask of another shape, or no usable voxel.
@@ -73,7 +75,7 @@ def restore(
         if seen.context is None:
             return untouched(cube, reasons, is_decoded=is_decoded)
         others = None if companion is None else companion.beside(seen.sources.low_rank)
-        verdict = judge(seen, network, edges=edges, left_out=parts_left_out, others=others)
+        verdict = judge(seen, network, edges=edges, left_out=parts_left_out, others=others, is_claimed=is_claimed)
         constrained = knowledge if "rule_constrainer" not in parts_left_out else None
         grounds = _Grounds(knowledge, constrained, network, is_decoded, infer_opaque, companion)
         return _assemble(cube, reasons, seen, verdict, grounds)

@@ -52,7 +52,7 @@ class Verdict:
 
 def judge(
     seen: Study, network: Integrator, *, edges: bool = True, left_out: Collection[str] = (),
-    others: Hearing | None = None,
+    others: Hearing | None = None, is_claimed: bool = False,
 ) -> Verdict:
     """Trust and expected error of a studied scene.
 
@@ -62,6 +62,8 @@ def judge(
         edges: False removes the edges of the graph.
         left_out: parts of the integrator to do without.
         others: how far other cubes of the place are to be believed; None where there are none.
+        is_claimed: what is expected of single voxels is to meet a denoiser's doubt, and is what network and trials say:
+            the denoiser rests on factors of the scene as well, and whose factors err, no doubt of theirs tells.
 
     Raises:
         UsageError: a scene without damage.
@@ -70,7 +72,8 @@ def judge(
     if context is None:
         raise UsageError("nothing to judge", got="a scene without damage")
     cells = context.cells
-    found = opinion_of(network, _grounds(seen, context), edges=edges, left_out=left_out)
+    grounds = _grounds(seen, context)
+    found = opinion_of(network, grounds, edges=edges, left_out=left_out, is_claimed=is_claimed)
     weights, unshrunk, log_error = found.weights, found.unshrunk, found.log_error
     if others is not None:
         heard, squared = _shared(10.0 ** (2 * (log_error - 2.0)), others, cells.band, is_nested=~cells.everywhere)
@@ -85,6 +88,8 @@ def judge(
     error[cells.group, cells.band] = 10.0 ** (log_error - 2.0)
     factor[cells.group, cells.band] = factors[band_group(seen.axis)[cells.band], kind[cells.group, cells.band]]
     expected = Expectation(error, factor, kind, _unforetold(seen))
+    if is_claimed:
+        expected = expected.claimed(seen.noise)
     return Verdict(table, _table(seen, cells, unshrunk), expected, found.followed)
 
 
