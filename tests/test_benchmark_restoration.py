@@ -27,7 +27,16 @@ from palimpsest_pipelines.restoration_cases import (
     whole_bands,
 )
 from palimpsest_pipelines.restoration_rivals import cached, interpolated, rivals_for
-from palimpsest_pipelines.restoration_scores import NOISELESS, Result, by_reason, intervals, pooled, score, total
+from palimpsest_pipelines.restoration_scores import (
+    NOISELESS,
+    Result,
+    by_reason,
+    intervals,
+    pooled,
+    ranking,
+    score,
+    total,
+)
 
 
 def result(scene, case, method, value):
@@ -235,6 +244,23 @@ def test_single_voxels_are_held_against_what_was_measured_and_counted_once(monke
     assert total(found)[0] == total(clean)[0] == sum(row[0] for row in clean.values())
     result = bench.Result("made-mixed", "made", bench.OURS, 0, 0, 0, 0, groups=found)
     assert pooled([result])["overall"] == total(found)
+
+
+def test_a_map_of_confidence_is_asked_whether_it_ranks_the_errors():
+    case = next(scene_cases("s", whole_bands(make_scene(14, 14, seed=1).observed), ("wide:red_edge",)))
+    done = restore(case.struck, knowledge=None, mask=case.usable)
+    truth = np.asarray(case.truth).reshape(-1)[done.changed].astype(float)
+    missed = np.abs(np.asarray(done.restored.data).reshape(-1)[done.changed] - truth).astype(np.float32)
+    assert ranking(case, replace(done, half_width=3 * missed**2)) == pytest.approx(1)
+    assert ranking(case, replace(done, half_width=1 / (1 + missed))) == pytest.approx(-1, abs=1e-3)
+    chance = np.random.default_rng(0).random(missed.size).astype(np.float32)
+    assert abs(ranking(case, replace(done, half_width=chance))) < 0.1
+    assert ranking(case, replace(done, half_width=np.ones_like(missed))) is None
+    rows = [bench.Result("s", "f", bench.OURS, 0, 0, 0, 0, ranking=value) for value in (0.2, 0.6)]
+    rows[1] = replace(rows[1], scene="t")
+    told = bench.summary(rows)
+    assert told[f"mean rank correlation of interval and error {bench.OURS} (2 cases)"] == pytest.approx(0.4)
+    assert told[f"least rank correlation of interval and error {bench.OURS}"] == 0.2
 
 
 def test_cases_are_those_that_the_bands_allow():

@@ -31,6 +31,7 @@ from palimpsest_pipelines.restoration_scores import (
     by_reason,
     intervals,
     pooled,
+    ranking,
     score,
     sharpness,
     total,
@@ -161,6 +162,10 @@ def summary(results: list[Result]) -> dict[str, float]:
         table[f"{name}: mean margin over the best rival ({len(pairs)} scenes)"] = float(np.mean([a for a, _ in pairs]))
         table[f"{name}: least margin over the best rival"] = float(min(a for a, _ in pairs))
         table[f"{name}: most degrees above the rivals' best angle"] = float(max(b for _, b in pairs))
+    for method in dict.fromkeys(r.method for r in results if r.ranking is not None):
+        ranked = [r.ranking for r in results if r.method == method and r.ranking is not None]
+        table[f"mean rank correlation of interval and error {method} ({len(ranked)} cases)"] = float(np.mean(ranked))
+        table[f"least rank correlation of interval and error {method}"] = min(ranked)
     for method in dict.fromkeys(r.method for r in results if r.groups):
         for name, (number, covered, width) in pooled([r for r in results if r.method == method]).items():
             if number >= MANY or (name == "overall" and number):
@@ -284,7 +289,7 @@ def _results(
         yield Result(
             case.scene, case.name, name, *score(case, done.restored.data), round(seconds, 2),
             coverage=covered / number if number else None, half_width=width / number if number else None,
-            sharpness=sharpness(case, done), is_exact=done.is_exact(),
+            sharpness=sharpness(case, done), ranking=ranking(case, done), is_exact=done.is_exact(),
             by_reason=by_reason(case, done.restored.data), groups=groups, grounds=by_ground(case, done),
         )
 

@@ -20,6 +20,7 @@ KIND_NAMES = ("short gap", "wide gap", "single voxels", "noise")
 SINGLE_KIND, NOISE_KIND = 2, 3
 NOISELESS = "single voxels by the truth without noise"  # shown beside, and counted once: as measurements
 MANY = 10_000  # voxels from which a group's coverage is asked for
+FEWEST_RANKED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Result:
         coverage: share of restored judged voxels whose truth lies in the 90 % interval; None for who gives none.
         half_width: mean half width of that interval, of the unit.
         sharpness: the same after all were scaled so that exactly nine voxels in ten are covered.
+        ranking: rank correlation of half widths and errors (Spearman 1904), -1 to 1: whether the map of confidence says
+            where the errors are.
         is_exact: whether the contributions add up to the restoration in every voxel.
         by_reason: PSNR on the voxels of each kind of damage, dB.
         groups: of the intervals, by band group and kind of damage: voxels, those covered, sum of half widths.
@@ -53,6 +56,7 @@ class Result:
     coverage: float | None = None
     half_width: float | None = None
     sharpness: float | None = None
+    ranking: float | None = None
     is_exact: bool | None = None
     by_reason: dict[str, float] = field(default_factory=dict)
     groups: dict[str, tuple[int, int, float]] = field(default_factory=dict)
@@ -170,6 +174,16 @@ def sharpness(case: Case, restoration: Restoration) -> float | None:
     if not width.size:
         return None
     return float(width.mean() * np.quantile(error / np.maximum(width, 1e-12), 0.9))
+
+
+def ranking(case: Case, restoration: Restoration) -> float | None:
+    """Spearman's rank correlation of half widths and errors; None where all are alike, or hardly a voxel is judged."""
+    from scipy.stats import rankdata
+
+    _, width, error, _ = _judged(case, restoration)
+    if width.size < FEWEST_RANKED or np.ptp(width) == 0 or np.ptp(error) == 0:
+        return None
+    return float(np.corrcoef(rankdata(width), rankdata(error))[0, 1])
 
 
 def _judged(
