@@ -222,7 +222,7 @@ def _kinds(case: Case) -> NDArray[np.intp]:
     axis = Axis.of(case.struck.bands)
     nm = axis.along if axis.centre_nm is not None else axis.along * 10.0
     lost = case.usable.reshape(axis.count, -1).sum(1)[axis.order] < FEWEST_SEEN
-    kind = np.full(axis.count, 2)
+    kind = np.full(axis.count, SINGLE_KIND)
     for run in runs_of(lost):
         wide = nm[run.last - 1] - nm[run.first] + 10.0 > SHORT_NM
         kind[axis.order[run.first : run.last]] = int(wide)

@@ -43,7 +43,7 @@ SINGLE = 2  # the kind of voxels that other pixels have
 NOISE_TOO = 0.75
 # What single voxels claim where a denoiser is met: the share of trials in the band itself beside the network's word,
 # the factor that held nine in ten when intervals were made of both, and the noise. By the factors' own doubt that
-# meeting loses 0.1 dB (impulses) and 0.3 dB (dead lines) on the mean of twelve scenes.
+# meeting loses 0.1 dB (impulses) and 0.5 dB (dead lines) on the mean of twelve scenes.
 OWN_TRIALS, CLAIM, NOISE_CLAIMED = 0.25, 1.55, 0.5
 _LEAST = 1e-8  # where a fill stands in a band, nothing is doubted
 
@@ -94,7 +94,6 @@ class Expectation:
         """
         kind, noise = self.kind[group, band], NOISE_TOO * self.noise[band]
         return self.factor[group, band] * expected_scale(self.error[group, band], apart, noise, kind)
-
 
     def claimed(self, noise: NDArray[np.float64]) -> Expectation:
         """The same with what single voxels claim towards a denoiser; ``noise`` of the sensor, ``(band,)``, scaled."""
