@@ -163,6 +163,11 @@ def test_few_clean_pixels_are_measured_against_the_better_of_ridge_and_library()
     table = bench.summary(rows)
     assert table["s clean:3:red_edge margin over the better of ridge and library alone"] == pytest.approx(-0.5)
     assert table["s clean:3:red_edge margin over ridge on the clean pixels"] == pytest.approx(2.5)
+    # Without wavelengths the rivals have no library.
+    assert table["s clean:3:red_edge margin over the better of ridge and nnls_residual"] == pytest.approx(2.5)
+    again = bench.summary([*rows, result("s", "clean:3:red_edge", "nnls_residual", 30.75)])
+    assert again["s clean:3:red_edge margin over the better of ridge and nnls_residual"] == pytest.approx(-0.25)
+    assert again["s clean:3:red_edge margin over the better of ridge and library alone"] == pytest.approx(-0.5)
 
 
 def test_clean_pixels_are_drawn_several_times_and_a_cell_is_judged_by_its_means():
@@ -183,7 +188,9 @@ def test_clean_pixels_are_drawn_several_times_and_a_cell_is_judged_by_its_means(
     assert table["s clean:3:red_edge ridge, mean of 2 draws"] == pytest.approx(31.0)
     assert table["s clean:3:red_edge margin over the better of ridge and library alone"] == pytest.approx(2.0)
     assert table["s clean:3:red_edge lowest margin of a draw"] == pytest.approx(-1.0)
-    assert table["clean:3, 1 cells: at or above it"] == 1
+    assert table["clean:3, 1 cells: at or above the better of ridge and library alone"] == 1
+    assert table["clean:3, 1 cells: at or above the better of ridge and nnls_residual"] == 1
+    assert table["clean:3, 1 cells: lowest cell against the better of ridge and nnls_residual"] == pytest.approx(2.0)
     assert table["clean:3, 1 cells: lowest draw"] == pytest.approx(-1.0)
     assert table["clean:3, 1 cells: share of draws below"] == pytest.approx(0.5)
     assert not any("clean:3:red_edge:1" in name for name in table)

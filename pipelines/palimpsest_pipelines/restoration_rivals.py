@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     Restorer = Callable[[], NDArray[np.float32]]
 
 RIDGE = "ridge on the clean pixels"
-MODELLED = "nnls_residual, modelled too"  # the same recipe on what radiative transfer makes of the library as well
+UNMIXED = "nnls_residual"  # on the release's references
+MODELLED = f"{UNMIXED}, modelled too"  # the same recipe on what radiative transfer makes of the library as well
 READ_SPECTRA = 60  # of a scene, by which it is told what is on the ground
 COMPONENTS = 15  # of the observed bands, as in the measurements that the rivals came from
 _RIDGE = 1e-2
@@ -131,7 +132,7 @@ def _libraries(case: Case) -> dict[str, NDArray[np.float64]]:
     reading = read_scene(library, some, observed, lit=False)
     found = [] if reading is None else [material.iri for material in reading.materials]
     answer = {}
-    for name, one in (("nnls_residual", library), (MODELLED, with_models(library, knowledge, axis, found))):
+    for name, one in ((UNMIXED, library), (MODELLED, with_models(library, knowledge, axis, found))):
         answer[name] = np.empty_like(one.spectra)
         answer[name][:, axis.order] = one.spectra
     return answer
