@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -49,21 +50,30 @@ def test_a_step_well_beyond_its_error_is_taken_nearly_whole_and_one_within_it_is
 
 def test_a_step_counts_for_more_the_larger_it_is_and_has_to_be_larger_where_no_rim_holds_it():
     for is_end in (False, True):
-        even = share_of_step(1.0, 1.0, is_end=is_end)
+        surely = partial(share_of_step, without=0.0, is_end=is_end)  # the scene's own answer is expected to be right
+        even = surely(1.0, 1.0)
         assert even == pytest.approx(1 / (1 + (opinion.EVEN_AT_END if is_end else opinion.EVEN_INSIDE)))
-        assert share_of_step(0.0, 1.0, is_end=is_end) == 0.0
-        assert share_of_step(1e-4, 1.0, is_end=is_end) < 1e-6
-        assert share_of_step(100.0, 1.0, is_end=is_end) > 0.99
-        assert share_of_step(9.0, 1.0, is_end=is_end) > even > share_of_step(1.0, 9.0, is_end=is_end)
-        assert 0.99 < share_of_step(1.0, 0.0, is_end=is_end) <= 1.0
-        assert share_of_step(0.0, 0.0, is_end=is_end) == 0.0
+        assert surely(0.0, 1.0) == 0.0
+        assert surely(1e-4, 1.0) < 1e-6
+        assert surely(100.0, 1.0) > 0.99
+        assert surely(9.0, 1.0) > even > surely(1.0, 9.0)
+        assert 0.99 < surely(1.0, 0.0) <= 1.0
+        assert surely(0.0, 0.0) == 0.0
     # At an end the scene has the benefit of the doubt.
-    assert share_of_step(1.0, 1.0, is_end=True) < 0.5 < share_of_step(1.0, 1.0, is_end=False)
+    assert share_of_step(1.0, 1.0, 0.0, is_end=True) < 0.5 < share_of_step(1.0, 1.0, 0.0, is_end=False)
+
+
+def test_at_an_end_the_answer_of_knowledge_counts_at_least_half_as_much_as_by_inverse_variances():
+    for without, wanted in ((0.0, 0.0), (1.0, 0.25), (9.0, 0.45), (1e9, 0.5)):
+        assert share_of_step(0.0, 1.0, without, is_end=True) == pytest.approx(wanted)
+        assert share_of_step(0.0, 1.0, without, is_end=False) == 0.0
+    far = share_of_step(9.0, 1.0, 0.0, is_end=True)
+    assert share_of_step(9.0, 1.0, 1.0, is_end=True) == far > 0.9  # a large step is taken as before
 
 
 def test_an_end_of_the_range_is_told_from_a_gap_inside(monkeypatch, network):
     asked = []
-    monkeypatch.setattr(opinion, "share_of_step", lambda step, error, *, is_end: asked.append(is_end) or 0.5)
+    monkeypatch.setattr(opinion, "share_of_step", lambda *sizes, is_end: asked.append(is_end) or 0.5)
     for first, last in ((30, 42), (len(GRID) - 12, len(GRID)), (0, 12), (2, 14), (4, 16)):
         cube = with_gap(cube_of(mixtures()), first, last)
         judge(study(cube, cube.voxel_reasons(), knowledge(), doubted=True), network)
