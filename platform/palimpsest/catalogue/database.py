@@ -8,6 +8,7 @@ Readers must not begin immediately, or they would queue behind writers.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from palimpsest.catalogue.kinds import hold_kinds
 from palimpsest.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Database:
 
     def __init__(self, url: str, *, is_portable: bool = False, is_read_only: bool = False) -> None:
         self.url = url
+        self._is_brought = is_portable and is_read_only
         self.is_sqlite = _backend(url) == "sqlite"
         self.engine = self._sqlite(is_portable, is_read_only) if self.is_sqlite else create_engine(
             url, pool_pre_ping=True
@@ -51,9 +54,19 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that reads; whatever it changed is thrown away."""
-        with Session(self.engine, expire_on_commit=False) as session:
-            yield session
+        """A session that reads; whatever it changed is thrown away.
+
+        Raises:
+            FormatError: a file brought by someone turns out to be damaged.
+        """
+        try:
+            with Session(self.engine, expire_on_commit=False) as session:
+                yield session
+        except (DatabaseError, JSONDecodeError, UnicodeDecodeError) as error:
+            if not self._is_brought:
+                raise
+            why = str(getattr(error, "orig", error))
+            raise FormatError("a damaged SQLite file", where=self.engine.url.database, got=why) from error
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -95,7 +108,8 @@ def open_file(path: Path) -> Database:
     """A provenance file or a catalogue brought by someone, read-only.
 
     Raises:
-        FormatError: not an SQLite file, or not one of ours.
+        FormatError: not an SQLite file, damaged, or not one of ours.
+        EvidenceBroken: values of other kinds than are written there.
     """
     if not path.is_file():
         raise FormatError("no such provenance file", where=path, wanted="a file of `palimpsest restore --provenance`")
@@ -104,15 +118,13 @@ def open_file(path: Path) -> Database:
     if magic != b"SQLite format 3\x00":
         raise FormatError("not a provenance file", where=path, got=repr(magic[:8]), wanted="SQLite")
     database = Database(f"sqlite:///{path}", is_portable=True, is_read_only=True)
-    try:
-        with database.reading() as session:
-            found = session.connection().exec_driver_sql(
-                "SELECT name FROM sqlite_master WHERE type='table' AND name IN ('restorations', 'audit_events')"
-            ).all()
-    except DatabaseError as error:
-        raise FormatError("a damaged SQLite file", where=path, got=str(error.orig)) from error
-    if len(found) < 2:
-        raise FormatError("an SQLite file of another kind", where=path, wanted="the tables of a provenance file")
+    with database.reading() as session:
+        found = session.connection().exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE type='table' AND name IN ('restorations', 'audit_events')"
+        ).all()
+        if len(found) < 2:
+            raise FormatError("an SQLite file of another kind", where=path, wanted="the tables of a provenance file")
+        hold_kinds(session)
     return database
 
 

@@ -29,7 +29,7 @@ def describe(path: Path, *, is_verified: bool = False) -> dict[str, Any]:
     """
     database = open_file(path)
     try:
-        with database.reading() as session:
+        with database.reading() as session, manifest.suspecting(session):
             rows = session.scalars(select(RestorationRow).order_by(RestorationRow.created)).all()
             head = ledger.latest_head(session)
             found: dict[str, Any] = {

@@ -22,6 +22,7 @@ from palimpsest.errors import CubeRefused, EvidenceBroken, FormatError, MissingW
 from palimpsest.provenance.explanation import Acted, BandExplanation, Explanation
 from palimpsest.provenance.inputs import check_input, open_input, recorded
 from palimpsest.provenance.layers import unpack, unpack_columns, widths_of
+from palimpsest.provenance.manifest import suspecting
 from palimpsest.provenance.record import TRUST_STEPS
 from palimpsest.provenance.tiling import parts_sha256, values_sha256
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, on_grid
@@ -85,7 +86,7 @@ def explain(
     """
     database = open_file(path)
     try:
-        with database.reading() as session:
+        with database.reading() as session, suspecting(session):
             record = recorded(session, path, which)
             told = record.input_path
             source = input_path or (Path(told) if told and Path(told).exists() else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -16,12 +17,12 @@ from palimpsest.catalogue.tables import (
     RestorationRow,
     SourceRow,
 )
-from palimpsest.errors import EvidenceBroken, UnknownTerm
+from palimpsest.errors import EvidenceBroken, PalimpsestError, UnknownTerm, UsageError
 from palimpsest.provenance import ledger
 from palimpsest.provenance.canonical import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy.orm import Session
 
@@ -87,6 +88,25 @@ def verify(session: Session, *, head: Head | None = None, public_key: str = "") 
             raise EvidenceBroken("stored rows were altered", where=restoration_id, got=got, wanted=wanted)
     _check_no_strays(session, recorded)
     return {**found, "restorations": len(recorded)}
+
+
+@contextmanager
+def suspecting(session: Session) -> Iterator[None]:
+    """Hold a file against its log as soon as reading it meets something that cannot be.
+
+    An altered row is then told as one. Where the log agrees with the file, the surprise is a fault of ours and stays
+    what it is.
+
+    Raises:
+        EvidenceBroken: the file was altered.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, PalimpsestError) and not isinstance(error, UsageError):
+            raise
+        verify(session)
+        raise
 
 
 def _check_no_strays(session: Session, recorded: dict[str, str]) -> None:
