@@ -16,9 +16,11 @@ from palimpsest.restoration.integrator import load as load_integrator
 from palimpsest.restoration.sources import LIBRARY, SOURCES
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
-from palimpsest_pipelines.restoration_cases import clean_case
+from palimpsest_pipelines.restoration_cases import clean_case, scene_cases, whole_bands
 from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, load, save
-from palimpsest_pipelines.restoration_rivals import ridge, rivals_for
+from palimpsest_pipelines.restoration_rivals import interpolated, ridge, rivals_for
+from palimpsest_pipelines.restoration_scores import score
+from palimpsest_pipelines.restoration_sources import SOURCE, answers
 
 
 def seeded(kind: type[Integrator] = Integrator, members: int = 1) -> Integrator:
@@ -99,6 +101,34 @@ def test_the_table_says_what_edges_are_worth():
     assert table["judges: spread of the seeds"] == pytest.approx(2.0)
     assert table["judges: best fixed weights"] == pytest.approx(2.0)
     assert table["judges: width of intervals over per-node's, equal coverage"] == pytest.approx(0.5)
+
+
+def test_each_source_alone_answers_in_the_gap_and_nowhere_else():
+    cube = make_scene(12, 12, seed=2, kind="vegetation", sensor="enmap").observed
+    (case,) = scene_cases("s", whole_bands(cube), ("wide:red_edge",))
+    found = dict(answers(case))
+    assert {"interpolation.linear", "library"} < set(found)
+    for name, values in found.items():
+        assert np.array_equal(values[case.usable], np.asarray(case.struck.data, np.float32)[case.usable]), name
+        assert np.isfinite(values).all()
+    line = interpolated(case.struck, case.usable, "linear")
+    assert score(case, found["interpolation.linear"])[0] == pytest.approx(score(case, line)[0], abs=0.5)
+    assert score(case, found["library"])[0] != pytest.approx(score(case, line)[0], abs=0.1)
+
+
+def test_the_table_says_how_far_the_best_source_in_hindsight_is():
+    rows = [
+        bench.Result(scene, "wide:x", method, figure, figure, 1.0, 0.1)
+        for scene, figures in (("s", (20.0, 30.0, 28.0, 31.0)), ("t", (20.0, 30.0, 32.0, 29.0)))
+        for method, figure in zip(("linear", bench.OURS, f"{SOURCE}a", f"{SOURCE}b"), figures, strict=True)
+    ]
+    table = bench.summary(rows)
+    assert table["s wide:x margin over its best source in hindsight (b)"] == pytest.approx(-1.0)
+    assert table["t wide:x margin over its best source in hindsight (a)"] == pytest.approx(-2.0)
+    assert table["best source in hindsight: mean margin over it (2 cases)"] == pytest.approx(-1.5)
+    assert table["best source in hindsight: cases more than 0.3 dB behind it"] == 2
+    assert table["s wide:x margin over linear"] == pytest.approx(10.0)  # a source is no rival
+    assert not any("source" in name for name in bench.summary([r for r in rows if not r.method.startswith(SOURCE)]))
 
 
 def test_ridge_on_clean_pixels_learns_what_they_show():

@@ -4,7 +4,8 @@ Cases: :mod:`~palimpsest_pipelines.restoration_cases`. Rivals: linear and PCHIP 
 where their folder is given, the restorers there; their figures are cached by cube, case and code. Ours: as
 ``palimpsest restore`` does it (noise is taken off where noise was added); with ``ablation`` also without edges and
 without each part; with ``wrong`` under knowledge that misleads: minerals alone, and a shuffled graph; with ``judges``
-as each seed of training alone would judge, as a network without edges and as fixed weights would.
+as each seed of training alone would judge, as a network without edges and as fixed weights would, and as each source
+alone would answer.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from palimpsest_pipelines.restoration_scores import (
     sharpness,
     total,
 )
+from palimpsest_pipelines.restoration_sources import SOURCE, answers, sources_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,7 +72,7 @@ class Plan:
         rival_cache: file of the rivals' figures, JSON lines; read and added to.
         ablation: also without edges and without each part of the integrator.
         wrong: also with minerals alone and with a shuffled graph.
-        judges: also each seed alone, a per-node network that never had edges, and fixed weights.
+        judges: also each seed alone, a per-node network that never had edges, fixed weights, and each source alone.
         saw: weights that learned from the materials held out too, for the part 'held_out'.
         out: file for one JSON line a result; lines are added.
         pictures: folder for the results as PNG.
@@ -118,7 +120,8 @@ def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
         raise UsageError("no such scene or case", where=", ".join(map(str, plan.scenes)),
                          got=(plan.only, plan.cases), wanted="names of cubes there, and of cases")
     if plan.pictures is not None:
-        for path in draw([one for one in results if draw_of(one.case) == 0], plan.pictures):
+        shown = [one for one in results if draw_of(one.case) == 0 and not one.method.startswith(SOURCE)]
+        for path in draw(shown, plan.pictures):
             note(f"wrote {path}")
     return summary(results)
 
@@ -157,7 +160,7 @@ def summary(results: list[Result]) -> dict[str, float]:
         table[f"least margin over interpolation {method}"] = float(np.min(values))
     for method, (worth, where) in dearest.items():
         table[f"most lost {method} ({where})"] = worth
-    table |= judges_table(results, margins) | clean_table(drawn)
+    table |= judges_table(results, margins) | sources_table(results) | clean_table(drawn)
     for name, pairs in beside.items():
         table[f"{name}: mean margin over the best rival ({len(pairs)} scenes)"] = float(np.mean([a for a, _ in pairs]))
         table[f"{name}: least margin over the best rival"] = float(min(a for a, _ in pairs))
@@ -283,6 +286,10 @@ def _results(
             yield _result(case, kind, values, time.perf_counter() - started)
     if plan.rivals is not None:
         yield from _rivals(case, plan.rivals, plan.rival_cache, note)
+    if plan.judges and case.kind in ("wide", "f"):
+        started = time.perf_counter()
+        for name, values in answers(case):
+            yield _result(case, f"{SOURCE}{name}", values, time.perf_counter() - started)
     for name, done, seconds in _ours(case, plan, hidden):
         groups = intervals(case, done)
         number, covered, width = total(groups)

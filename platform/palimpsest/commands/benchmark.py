@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                              help="the rivals' figures, read and added to")
     restoration.add_argument("--ablation", action="store_true", help="also without edges and without each part")
     restoration.add_argument("--judges", action="store_true",
-                             help="also each seed of training, a network without edges, and fixed weights")
+                             help="also seeds alone, a network without edges, fixed weights, each source alone")
     restoration.add_argument("--wrong", action="store_true", help="also with minerals alone, and a shuffled graph")
     restoration.add_argument("--out", type=Path, help="write every result as a JSON line")
     restoration.add_argument("--pictures", type=Path, help="folder for gains and coverage as PNG")
