@@ -139,6 +139,12 @@ def test_a_truncated_file_is_refused(tmp_path, suffix, keep):
         read(path)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+def test_a_folder_without_a_name_is_refused(name):
+    with pytest.raises(FormatError):
+        read(name)
+
+
 def test_a_bare_npy_is_refused_with_the_command_to_run(tmp_path):
     np.save(tmp_path / "bare.npy", np.zeros((2, 3, 4)))
     with pytest.raises(FormatError, match=r"palimpsest convert .*bare.npy bare.hdr --axes"):

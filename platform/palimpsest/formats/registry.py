@@ -49,6 +49,8 @@ class Registry(Generic[F]):
             FileNotFoundError: nothing there.
             FormatError: no format knows it.
         """
+        if not path.name:  # '.', '/' or nothing at all
+            raise FormatError("a folder and no cube", where=path.absolute(), wanted="a file, or a .zarr folder")
         head = b""
         if not path.is_dir():
             with path.open("rb") as stream:
