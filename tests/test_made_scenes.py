@@ -106,6 +106,9 @@ def test_wrong_asks_are_refused():
         make_scene(4, 4, kind="moon")
     with pytest.raises(UsageError, match="unknown sensor"):
         make_scene(4, 4, sensor="eye")
+    for noise in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="noise"):
+            make_scene(4, 4, noise=noise)
     with pytest.raises(UsageError, match="pixel"):
         make_scene(0, 4)
     with pytest.raises(UsageError, match="unknown defect"):

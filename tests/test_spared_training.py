@@ -182,3 +182,12 @@ def test_what_ships_is_what_the_command_wrote():
     assert shipped["card"]["seed"] == 0
     assert shipped["card"]["scenes"] == SCENES
     assert set(shipped["card"]["kept_back"]) == {"1", "2", "3", "5", "10", "20"}
+
+
+def test_what_is_not_there_to_learn_from_is_told_before_anything_is_learnt(tmp_path, capsys):
+    assert main(["train", "restoration", "--scenes", str(tmp_path / "none"), "--out", str(tmp_path / "o")]) == 2
+    assert "no scenes to learn from" in capsys.readouterr().err
+    assert main(["train", "restoration", "--scenes", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+    assert "--without gatorsense" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["train", "spared", "--out", str(tmp_path / "file" / "o")]) == 3

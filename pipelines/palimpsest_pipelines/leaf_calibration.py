@@ -65,7 +65,6 @@ def main(options: argparse.Namespace) -> int:
     order = order[(centres[order] >= FIRST_NM) & (centres[order] <= LAST_NM)]
     chosen = [row for row, name in enumerate(names) if name.startswith(PLANTS)]
     nm, absorption, left = calibrated(centres[order], spectra[chosen][:, order].astype(np.float64), note)
-    options.out.mkdir(parents=True, exist_ok=True)
     lines = [",".join(("nm", *leaf_absorption.CONSTITUENTS))]
     lines += [f"{place:.3f}," + ",".join(f"{value:.6g}" for value in row)
               for place, row in zip(nm, absorption.T, strict=True)]

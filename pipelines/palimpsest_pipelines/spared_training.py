@@ -54,7 +54,6 @@ def main(options: argparse.Namespace) -> int:
     count = SCENES if options.scenes_count is None else options.scenes_count
     if count < 1:
         raise UsageError("no scene to learn from", got=count, wanted="1 or more")
-    options.out.mkdir(parents=True, exist_ok=True)
     where = options.out / "spared.json"
     habits, card = learn(load(None), count, options.seed, note)
     write_bytes(where, (json.dumps({**habits.to_dict(), "card": card}, indent=1) + "\n").encode())

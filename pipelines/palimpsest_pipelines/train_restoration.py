@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.errors import UsageError
 from palimpsest.restoration.opinion import opinion_of
 from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import thinned
@@ -78,9 +79,12 @@ def main(options: argparse.Namespace) -> int:
 
     recorded = {}
     for name in RECORDED if options.scenes is not None else ():
+        if name in options.without:
+            continue
         path = options.scenes / f"{name}.hdr"
-        if path.is_file() and name not in options.without:
-            recorded[name] = read(path)
+        if not path.is_file():
+            raise UsageError("a scene to learn from is not there", where=path, wanted=f"it, or --without {name}")
+        recorded[name] = read(path)
     # Some materials are kept from training, on the ground and in the library: what an added one is measured with.
     knowledge, settings = without(load(None), HELD_OUT), Settings(seed=options.seed)
     examples = gather(knowledge, recorded, settings, note)

@@ -37,6 +37,10 @@ def run(options: argparse.Namespace) -> int:
         "codec": _codec, "restoration": _restoration, "identification": _identification, "spared": _spared,
         "leaves": _leaves,
     }
+    # Before hours are spent: what is learnt from is there, and so is the place to write to.
+    if options.scenes is not None and not options.scenes.is_dir():
+        raise UsageError("no scenes to learn from", where=options.scenes, wanted="a folder of ENVI cubes")
+    options.out.mkdir(parents=True, exist_ok=True)
     return verbs[options.what](options)
 
 
@@ -45,7 +49,6 @@ def _identification(options: argparse.Namespace) -> int:
     from palimpsest.knowledge.release import load
     from palimpsest_pipelines.identification_calibration import learn
 
-    options.out.mkdir(parents=True, exist_ok=True)
     where = options.out / "calibration.json"
     learnt = learn(load("packaged"), note)
     write_bytes(where, learnt.written().encode())

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 UNITS_PER_REFLECTANCE = 10000.0
 UNITS_PER_RADIANCE = 100.0  # per W m-2 sr-1 um-1
 BLOCK_PIXELS = 8192
+MOST_NOISE = 1e6  # relative to the nominal: everything saturates long before
 _PLACE, _LIGHT, _NOISE = 0, 1, 2  # streams of chance: the place must not change with the date
 
 
@@ -112,12 +113,12 @@ def make_scene(
         knowledge: the release that spectra are taken from; the packaged one when left out.
 
     Raises:
-        UsageError: no pixels, or an unknown sensor, kind or defect.
+        UsageError: no pixels, noise that is no number, or an unknown sensor, kind or defect.
     """
-    if min(rows, cols) < 1 or noise < 0 or seed < 0 or date < 0:
+    if min(rows, cols) < 1 or not 0 <= noise <= MOST_NOISE or seed < 0 or date < 0:
         raise UsageError(
             "no such scene", got=f"{rows} x {cols}, noise {noise}, seed {seed}, date {date}",
-            wanted="a pixel or more, nothing negative",
+            wanted=f"a pixel or more, nothing negative, noise to {MOST_NOISE:g}",
         )
     if knowledge is None:
         from palimpsest.knowledge.release import load
