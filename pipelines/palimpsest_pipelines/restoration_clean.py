@@ -3,7 +3,7 @@
 A cell is a scene, a run of bands and a number of clean pixels. Its figures are means over the draws. It is held against
 what the clean pixels say alone, a ridge regression, and against what a library says without them, twice: by the rivals'
 recipe on the release's library (where there are wavelengths), and by us with the clean pixels hidden as well. The
-latter is the stricter measure by far: it has the whole integrator behind it.
+latter has the whole integrator behind it and is mostly the stricter measure.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from palimpsest.catalogue.kinds import hold_kinds
+from palimpsest.catalogue.kinds import GROW_WITH_THE_CUBE, hold_kinds
 from palimpsest.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def open_file(path: Path) -> Database:
         ).all()
         if len(found) < 2:
             raise FormatError("an SQLite file of another kind", where=path, wanted="the tables of a provenance file")
-        hold_kinds(session)
+        hold_kinds(session, besides=GROW_WITH_THE_CUBE)
     return database
 
 
