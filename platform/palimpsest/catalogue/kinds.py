@@ -1,7 +1,7 @@
 """Whether an SQLite file holds in each column what is written there: SQLite itself lets anything stand anywhere.
 
-Our own databases need no such check. A file that someone brought is read by code that trusts a number to be a number,
-so this is held at the door, before any of it is believed.
+A file that someone brought is read by code that trusts a number to be a number. So this is held when such a file is
+opened, but for the tables that grow with the cube; an audit, which reads all of them anyway, holds those too.
 
 Source: storage classes and ``typeof``, https://www.sqlite.org/datatype3.html.
 """
