@@ -22,10 +22,12 @@ from palimpsest.restoration.interpolation import linear, pchip
 from palimpsest.restoration.organiser import group_pixels, is_one_place, organise
 from palimpsest.restoration.rule_constrainer import Constrainer
 from palimpsest.restoration.semantic_mapper import library_for, read_scene
-from palimpsest.restoration.sources import LIBRARY_RESIDUAL, LOW_RANK, SOURCES, runs_of
+from palimpsest.restoration.sources import LIBRARY_RESIDUAL, LOW_RANK, SOURCES, corrected_gas, runs_of
 from palimpsest.restoration.study import study
 from palimpsest.restoration.unmixing import unmix
 from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of
+from palimpsest.scenes import degrade, make_scene
+from palimpsest_pipelines.restoration_cases import whole_bands
 
 
 def view_all(cube: Cube):
@@ -137,6 +139,18 @@ def test_a_scene_under_the_sun_gives_back_its_light():
     reading = read_scene(library, means, np.ones(len(GRID), bool), lit=True)
     flat = read_scene(library, means, np.ones(len(GRID), bool), lit=False)
     assert np.nanmedian(reading.misfit) < np.nanmedian(flat.misfit)
+    assert reading.is_sunlit
+    assert not flat.is_sunlit
+
+
+def test_deep_water_is_not_taken_for_sunlight():
+    """A reflectance scene of which no mixture explains most: a light of its own explains it no better."""
+    made = whole_bands(make_scene(32, 32, sensor="enmap", seed=770_116, kind="coast").observed)
+    struck = degrade(made, "wide:vapour_940_1130")
+    seen = study(struck.cube, struck.reasons, knowledge())
+    assert seen.sources.lit is not None
+    assert not seen.sources.lit.is_sunlit
+    assert corrected_gas(seen.sources)[seen.sources.everywhere].all()
 
 
 def test_the_mapper_needs_no_index_of_materials():

@@ -36,6 +36,7 @@ _NEARLY_DARKEST = 1.1
 _LARGEST_UNKNOWN_SHARE = 0.1
 _OUTLYING = 2.5
 _DARKEST = 0.02  # transmission below which windows are alike
+_FLAT = 0.2  # standard deviation of the logarithm of a light; sunlight has over 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ class Reading:
     def shut(self) -> NDArray[np.bool_]:
         """Bands to which the air lets hardly any light through: what is left over there says nothing, ``(band,)``."""
         return _shut(self.opacity)
+
+    @property
+    def is_sunlit(self) -> bool:
+        """Whether the light is far from flat, as in radiance and raw numbers."""
+        return float(np.std(np.log(self.gain))) > _FLAT
+
+    @property
+    def left(self) -> float:
+        """Root mean square of the misfit, over the bands of the fit."""
+        return float(np.sqrt(np.nanmean(np.square(self.misfit))))
 
     def shares(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Shares of the materials in each pixel, ``(pixel, material)``; ``values`` ``(pixel, band)``."""
@@ -143,11 +154,22 @@ def read_scene(
         library: the materials at the bands.
         means: mean spectra of groups and single pixels, ``(spectrum, band)``.
         observed: bands to fit on, ``(band,)``.
-        lit: fit an illumination; otherwise the light is flat.
+        lit: fit an illumination; otherwise the light is flat. One far from flat that explains the scene no better
+            than a flat one is none: spectra that no material explains, as of deep water, would pass for sunlight.
         retrieve: keep only the materials that take part; otherwise all (the graph processor left out).
     """
     if observed.sum() < FEWEST_FIT_BANDS:
         return None
+    reading = _read(library, means, observed, lit=lit, retrieve=retrieve)
+    if lit and reading.is_sunlit:
+        flat = _read(library, means, observed, lit=False, retrieve=retrieve)
+        return flat if flat.left <= reading.left else reading
+    return reading
+
+
+def _read(
+    library: Library, means: NDArray[np.float64], observed: NDArray[np.bool_], *, lit: bool, retrieve: bool
+) -> Reading:
     dark = dark_signal(means, observed, library.shut)
     means = means - dark
     open_air = observed & ~library.shut

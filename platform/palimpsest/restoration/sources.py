@@ -37,7 +37,6 @@ SOURCES = (
 FLAT_READING = LIBRARY, LIBRARY_RESIDUAL, LIBRARY_FADING, LIBRARY_KINDRED
 LIT_READING = LIT, LIT_RESIDUAL, LIT_FADING, LIT_KINDRED
 KNOWLEDGE = (*FLAT_READING, *LIT_READING)
-_FLAT = 0.2  # standard deviation of the logarithm of a light; sunlight has over 0.3
 _GAS = 0.36  # optical depth: a transmission of 0.7
 _MOSTLY = 0.5
 _MOST = 4.0  # candidates beyond four times 'bright' are broken fits, not proposals
@@ -178,7 +177,7 @@ def corrected_gas(sources: Sources) -> NDArray[np.bool_]:
     """
     gap, lit = sources.everywhere, sources.lit
     out = np.zeros(gap.size, bool)
-    if lit is None or float(np.std(np.log(lit.gain))) > _FLAT:
+    if lit is None or lit.is_sunlit:
         return out
     gas = (lit.opacity >= _GAS) & ~lit.shut
     for run in runs_of(gap):
