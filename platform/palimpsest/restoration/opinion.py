@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.confidence import with_own_doubt, with_own_trials
+from palimpsest.restoration.hidden_voxels import SINGLE, outvoted
 from palimpsest.restoration.precedents import share_beside
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Grounds:
         is_spoken: whether the library speaks about the cell's band, ``(cell,)``.
         steps: of two tables of weights ``(cell, source)``: the squared difference of what they answer, summed over the
             voxels of each cell, ``(cell,)``, scaled, in the unit of ``voxels``.
+        hidden: what hidden voxels say of those who speak for single ones (``hidden_voxels``); None where nobody asked.
     """
 
     axis: Axis
@@ -65,6 +67,7 @@ class Grounds:
     voxels: NDArray[np.floating]
     is_spoken: NDArray[np.bool_]
     steps: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+    hidden: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ def opinion_of(
     """
     context = grounds.context
     weights, log_error = _asked(network, context, edges, left_out)
+    is_single = ~context.cells.everywhere & context.speaks[:, SINGLE].all(1)
+    weights = outvoted(weights, grounds.voxels, is_single, grounds.hidden)
     tried = (weights * context.error).sum(-1)
     if is_claimed:
         log_error = with_own_trials(log_error, tried, context.cells.everywhere)

@@ -14,6 +14,7 @@ import numpy as np
 from palimpsest.errors import UsageError
 from palimpsest.restoration.confidence import Expectation, band_group, defect_kind
 from palimpsest.restoration.correlation_decoder import mixture
+from palimpsest.restoration.hidden_voxels import missed_together
 from palimpsest.restoration.opinion import Grounds, opinion_of
 from palimpsest.restoration.sources import GROUP, KNOWLEDGE, SOURCES
 
@@ -110,7 +111,8 @@ def _grounds(seen: Study, context: Context) -> Grounds:
         )
         return in_cells(np.where(dead, np.square(first - second), 0.0))
 
-    return Grounds(seen.axis, context, seen.unaided, in_cells(dead), spoken_of(seen)[cells.band], steps)
+    hidden = None if cells.everywhere.all() else missed_together(seen.sources, seen.judged)
+    return Grounds(seen.axis, context, seen.unaided, in_cells(dead), spoken_of(seen)[cells.band], steps, hidden)
 
 
 def _unforetold(seen: Study) -> NDArray[np.float64]:
