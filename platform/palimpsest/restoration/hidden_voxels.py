@@ -2,16 +2,17 @@
 
 A scene's factors mostly foretell a voxel far better than its neighbours along the spectrum do, and networks have
 learned that. In a scene of noise that neighbouring bands share they do not, and a mean of factors and cubic errs less
-than either. Where the weights of a judgement would have erred clearly more on the
-hidden voxels than the best ones there, and those believe the factors less, these are taken; everywhere else the
-judgement stands, to the bit. Voxels that show can speak against the factors and not for them: what damages a voxel may
-well be what damaged its neighbours, and spoils what they foretell.
+than either. Where the weights of a judgement would have erred clearly more on the hidden voxels than the best ones
+there, and those believe the factors less, these are taken; everywhere else the judgement stands, to the bit. Voxels
+that show can speak against the factors and not for them: what damages a voxel may well be what damaged its neighbours,
+and spoils what they foretell.
 
 Source: stacking, Breiman 1996, Machine Learning 24, 49-64.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +45,7 @@ def missed_together(sources: Sources, some: View) -> NDArray[np.float64] | None:
         return None
     drawn = np.random.default_rng(_SEED).random(some.usable.shape) < HIDDEN
     hidden = some.usable & ~sources.everywhere & drawn
-    said = propose(sources, some.hiding(hidden))
+    said = propose(replace(sources, flat=None, lit=None), some.hiding(hidden))  # what materials would say is not asked
     heard = hidden & said.speaks[SINGLE].all(0)
     if heard.sum() < FEWEST:
         return None

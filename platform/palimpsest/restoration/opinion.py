@@ -6,10 +6,11 @@ and trials let expect of it: a step within its own error is shrunk towards the s
 whole. Wrong knowledge fails in small steps with great confidence; what right knowledge is worth lies in large ones. At
 an end of the range, where no rim holds a wrong answer, a step has to be larger. A step that would have done harm in the
 trials beside the gap has a precedent against it, however large it is. A gap about which no library speaks is judged as
-if there were none.
+if there were none. In single voxels, of which the library never speaks, hidden ones may outvote the network
+(:mod:`~palimpsest.restoration.hidden_voxels`).
 
-Scenes are judged by this, and so are the examples that intervals are calibrated on: what is promised is promised of the
-answer that is given.
+Scenes are judged by this, and so are the examples that intervals are calibrated on (hidden voxels alone are not asked
+there): what is promised is promised of the answer that is given.
 
 Source: shrinkage towards a guess, James and Stein 1961, Proc. 4th Berkeley Symposium 1, 361-379. Where half of a step
 is taken was chosen with sixteen made scenes and the four recorded ones that have wavelengths in view, under right,
