@@ -30,7 +30,6 @@ FACTORS = 20
 ITERATIONS = 24
 SCENE_FACTORS = 40  # of a scene's own model: damage that is spread over all bands needs more than a search does
 SCENE_ITERATIONS, SETTLING = 14, 4
-PIXELS_A_FACTOR = 50
 WEAKEST = 2.0  # times the power at which pure noise shows a factor
 LENGTHENED = 1.6  # of a step of expectation maximisation; below two it leads to the same place
 SCENE_LENGTHENED, COOLING = 1.85, 4

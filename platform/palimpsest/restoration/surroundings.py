@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.low_rank import PIXELS_A_FACTOR, SCENE_FACTORS, LowRank, fit_pruned, left_out
+from palimpsest.restoration.factor_count import fit_scene_factors
+from palimpsest.restoration.low_rank import LowRank, left_out
 from palimpsest.restoration.view import view_of
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ def fit_scene(
     rng = np.random.default_rng([seed, 1])
     picked = pixels if len(pixels) <= SAMPLE else np.sort(rng.choice(pixels, SAMPLE, replace=False))
     sample = view_of(cube, reasons, axis, picked, unit)
-    factors = max(1, min(SCENE_FACTORS, len(picked) // PIXELS_A_FACTOR))
-    model = fit_pruned(sample.values, sample.usable, noise, factors)
+    model = fit_scene_factors(sample, noise)
     if model is None:
         return None
     centres = picked if len(picked) <= CENTRES else np.sort(rng.choice(picked, CENTRES, replace=False))
