@@ -307,6 +307,38 @@ def _posterior(model: LowRank, y: NDArray[np.floating], m: NDArray[np.bool_]) ->
     return _Posterior(z, struck, kind, apart, whole)
 
 
+def precision_of_loadings(
+    model: LowRank, values: NDArray[np.float32], trusted: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """How surely a sample and the prior tell a scene's loadings, over the precision of noise.
+
+    Args:
+        model: fitted to them by :func:`fit_pruned`.
+        values: ``(pixel, band)``.
+        trusted: the same shape, False in bands that the model does not know.
+
+    Returns:
+        ``(band, factor, factor)``; its inverse times a band's noise is the covariance of that band's loadings.
+    """
+    k = model.loadings.shape[1]
+
+    def seconds(part: slice) -> NDArray[np.float64]:
+        here = _posterior(model, values[part], trusted[part])
+        return trusted[part].astype(np.float64).T @ _second(here)
+
+    total = np.zeros((len(model.noise), k * (k + 1) // 2))
+    for told in side_by_side(seconds, _parts(len(values))):
+        total += told
+    return squares(total, k) + _by_strength(model)
+
+
+def _second(here: _Posterior) -> NDArray[np.float64]:
+    """Expected products of each two factors, ``(pixel, pair)``."""
+    kind = np.full(len(here.z), -1)
+    kind[here.struck] = here.kind
+    return second_moments(here.z, here.whole, here.apart, kind)
+
+
 def step_of(
     model: LowRank, y: NDArray[np.float64], m: NDArray[np.bool_], count: NDArray[np.float64],
     prior: NDArray[np.float64] | None = None,
@@ -329,10 +361,7 @@ def step_of(
         here = _posterior(model, y[part], m[part])
         centred = np.where(m[part], y[part] - model.mean, 0.0)
         shown = m[part].astype(np.float64)
-        kind = np.full(len(shown), -1)
-        kind[here.struck] = here.kind
-        second = second_moments(here.z, here.whole, here.apart, kind)
-        return shown.T @ second, centred.T @ here.z, np.square(centred).sum(0), centred.sum(0), shown.T @ here.z
+        return shown.T @ _second(here), centred.T @ here.z, np.square(centred).sum(0), centred.sum(0), shown.T @ here.z
 
     for told in side_by_side(moments, _parts(len(y))):
         for total, one in zip((seconds, yz, square, fitted, moved), told, strict=True):
