@@ -10,6 +10,7 @@ from restoration_cubes import GRID, cube_of, mixtures, with_gap
 
 from palimpsest.cubes import Reason
 from palimpsest.restoration.band_noise import regressed
+from palimpsest.restoration.repair import repair
 from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of
 
 NOISE = 20.0  # stored units
@@ -75,3 +76,15 @@ def test_dead_voxels_make_a_band_no_noisier():
 def test_it_is_never_more_than_what_was_said_otherwise():
     found, by_pixels = told(cube_of(mixtures(), noise=NOISE))
     assert (found <= by_pixels).all()
+
+
+def test_where_half_of_all_voxels_are_lost_intervals_are_no_wider_than_errors_call_for():
+    whole = cube_of(textured(), noise=NOISE)
+    lost = np.random.default_rng(6).random(whole.data.shape) < 0.5
+    reasons = np.where(lost, np.uint8(Reason.DEAD), np.uint8(0))
+    cube = replace(whole, data=np.where(lost, 0, whole.data), reasons=reasons)
+    found = repair(cube, knowledge=None, mask=~lost)
+    told, true = (one.data.reshape(-1)[found.changed].astype(float) for one in (found.restored, whole))
+    missed = np.abs(told - true)
+    assert 0.75 < (missed <= found.half_width).mean() < 0.99
+    assert found.half_width.mean() < 3 * np.quantile(missed, 0.9)

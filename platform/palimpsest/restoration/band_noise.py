@@ -29,7 +29,9 @@ _ROUNDS = 5  # of foretelling what dead voxels would show
 _LEAST = 1e-5
 
 
-def regressed(view: View, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+def regressed(
+    view: View, otherwise: NDArray[np.float64], left_over: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Standard deviation of each band's noise, scaled, ``(band,)``.
 
     What dead voxels would show is foretold by the other bands, and they are not judged by: what merely stands in for
@@ -39,9 +41,13 @@ def regressed(view: View, otherwise: NDArray[np.float64]) -> NDArray[np.float64]
         view: a sample of the scene.
         otherwise: by another way: what stands where bands are too few or too many for the pixels, and the most that is
             said of a band that shows, ``(band,)``.
+        left_over: what the scene's factors leave over in each band, standard deviation, ``(band,)``, or None: the most
+            that is said where hardly a band shows in most pixels.
     """
     shown = np.flatnonzero(view.usable.mean(0) >= _SHOWN) if len(view.pixels) else np.zeros(0, np.intp)
     pixels = len(view.pixels)
+    if shown.size < FEWEST_BANDS and left_over is not None:
+        return np.minimum(otherwise, np.maximum(left_over, _LEAST))
     if shown.size < FEWEST_BANDS or pixels < FEWEST_PIXELS * shown.size:
         return otherwise
     usable = view.usable[:, shown]

@@ -98,7 +98,7 @@ def study(
     # A band that no pixel of the sample shows is nothing that statistics could say: then the fit is spared.
     is_shown = bool((bands_hit & (sample.usable.sum(0) >= low_rank.FEWEST_SEEN)).any())
     model = fit_scene(cube, reasons, axis, unit, np.flatnonzero(worth), noise, seed) if is_shown else None
-    noise = regressed(sample, noise)
+    noise = regressed(sample, noise, None if model is None else np.sqrt(model.noise))
     everywhere = bands_hit if model is None else bands_hit & ~model.known
     groups = group_pixels(sample, sample.usable.mean(0) > 0.9, seed=seed) if len(sample.pixels) else PixelGroups(
         np.zeros((1, axis.count)), np.ones(axis.count, bool)
