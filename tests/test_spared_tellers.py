@@ -209,3 +209,17 @@ def test_a_flat_scene_and_no_source_are_no_trouble():
     share = believed(HABITS, ways.missed, 0.0, strained, ways.answers(nowhere, flat, np.zeros((0, 4, GAP))), HALF)
     assert np.isfinite(share).all()
     assert np.allclose(share @ ways.constant + (share @ ways.kept) * flat, 7.0, atol=0.1)
+
+
+@pytest.mark.parametrize("far", [1e6, 4e9, -1e12])
+def test_a_pixel_beyond_all_measure_of_the_scene_is_no_trouble(far):
+    places = np.zeros((10, 10))
+    places[3] = far
+    shown, dark = np.full((10, GAP), 0.9), np.append(np.zeros(5), 3.0)
+    shown[0] = 0.7
+    ways = tellers(
+        shown, shown + 0.1, np.zeros((0, 10, GAP)), shown[0], places, np.zeros(10), dark, HABITS.kernels_at(HALF),
+    )
+    assert all(np.isfinite(part).all() for part in (ways.constant, ways.slope, ways.missed))
+    pixels = places[:, :5], shown
+    assert np.isfinite(strain(pixels, pixels, np.zeros(5), dark)).all()

@@ -47,6 +47,7 @@ _RIDGE = 1e-2
 _DOUBTS_BESIDE = (0.2 * _RIDGE, _RIDGE)
 _FREE = 1e4  # prior variance of a level that nobody foretold
 _TINY = 1e-14
+_SOLVABLE = 1e-8  # of the mean square of what a regression rests on: a pixel beyond all measure leaves it solvable
 _LEAST = 1e-9
 
 
@@ -180,8 +181,9 @@ def _bank(places: NDArray[np.float64], spread: NDArray[np.float64], usual: NDArr
     several = [_raised(spread, power) for power, _ in _RAISED]
     drawn = np.stack([1 / np.square(raised) / _power(spread, raised) for raised in several]).repeat(ratio.size, 0)
     drawn *= (1 - shared)[:, None]
-    own = np.tile(doubt, len(_RAISED))[:, None, None] * np.eye(len(places))
     covariance = shared[:, None, None] + np.einsum("pc,kc,qc->kpq", places, drawn, places)
+    solvable = _SOLVABLE * np.diagonal(covariance, axis1=1, axis2=2).mean(1)
+    own = np.maximum(np.tile(doubt, len(_RAISED)), solvable)[:, None, None] * np.eye(len(places))
     each = np.concatenate([share * np.reshape(usual, -1) for _, share in _RAISED])
     return _Bank(places, shared, drawn, np.asarray(np.linalg.inv(covariance + own), np.float64), each)
 
@@ -289,20 +291,26 @@ def _proportional(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """A ridge regression through the dark: what shows no light anywhere shows none in the gap."""
     from_dark = places - dark[:-1]
-    doubt = _IN_PROPORTION * max(float(np.square(dark).sum()), _TINY)
+    doubt = max(_IN_PROPORTION * max(float(np.square(dark).sum()), _TINY), _SOLVABLE * _mean_square(from_dark))
     inverse = np.linalg.inv(from_dark @ from_dark.T + dark[-1] ** 2 + doubt * np.eye(len(places)))
     ahead = inverse @ shown
     slope = from_dark.T @ ahead
     return dark[-1] ** 2 * ahead.sum(0) - dark[:-1] @ slope, slope, ahead / np.diag(inverse)[:, None]
 
 
+def _mean_square(places: NDArray[np.float64]) -> float:
+    """Of the pixels' distance from the origin."""
+    return float(np.square(places).sum(1).mean())
+
+
 def _regressed(
     places: NDArray[np.float64], shown: NDArray[np.float64], doubt: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Constant, slope and what is missed where each pixel is left out, of a ridge regression with a free level."""
+    doubt = max(doubt, _SOLVABLE * _mean_square(places))
     middle, mean = places.mean(0), shown.mean(0)
     off = places - middle
     slope = off.T @ np.linalg.solve(off @ off.T + doubt * np.eye(len(off)), shown - mean)
-    level = _FREE * max(float(np.square(places).sum(1).mean()), 1.0)
+    level = _FREE * max(_mean_square(places), 1.0)
     inverse = np.linalg.inv(level + places @ places.T + doubt * np.eye(len(places)))
     return mean - middle @ slope, slope, inverse @ shown / np.diag(inverse)[:, None]
