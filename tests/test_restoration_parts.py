@@ -167,6 +167,13 @@ def test_the_mapper_needs_no_index_of_materials():
     assert reading.materials[int(np.argmax(shares[0]))].iri == "urn:new"
 
 
+def test_spectra_explained_to_the_last_bit_leave_every_band_a_witness():
+    library = library_for(Axis.of(BandTable(len(GRID), GRID)), knowledge())
+    reading = read_scene(library, np.zeros((5, len(GRID))), np.ones(len(GRID), bool), lit=True)
+    assert (reading.weights[~library.shut] > 0).all()
+    assert np.isfinite(reading.kinship).all()
+
+
 def test_without_wavelengths_there_is_no_library():
     assert library_for(Axis.of(BandTable(5)), knowledge()) is None
 
