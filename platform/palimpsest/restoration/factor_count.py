@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.band_prior import held_by_neighbours
 from palimpsest.restoration.low_rank import SCENE_FACTORS, LowRank, fit_pruned
 
 if TYPE_CHECKING:
@@ -30,17 +29,12 @@ _SEED = 37
 
 
 def fit_scene_factors(sample: View, noise: NDArray[np.float64]) -> LowRank | None:
-    """A scene's own factors, pruned, held by neighbouring bands; None where there are too few pixels or bands for any.
+    """A scene's own factors, as many as it bears, pruned; None where there are too few pixels or bands for any.
 
     Args:
         sample: pixels of the scene.
         noise: standard deviation per band to begin with, scaled, ``(band,)``.
     """
-    model = _with_as_many_as_it_bears(sample, noise)
-    return None if model is None else held_by_neighbours(model, sample.values, sample.usable)
-
-
-def _with_as_many_as_it_bears(sample: View, noise: NDArray[np.float64]) -> LowRank | None:
     few, *more = sorted({max(1, min(SCENE_FACTORS, len(sample.values) // each)) for each in PIXELS_A_FACTOR})
     model = fit_pruned(sample.values, sample.usable, noise, few)
     if model is None or not more or model.loadings.shape[1] < few:  # noise took some of the few already

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from palimpsest.restoration.band_prior import held_by_neighbours
 from palimpsest.restoration.factor_count import fit_scene_factors
 from palimpsest.restoration.low_rank import LowRank, left_out
 from palimpsest.restoration.view import view_of
@@ -125,6 +126,7 @@ def fit_scene(
     model = fit_scene_factors(sample, noise)
     if model is None:
         return None
+    model = held_by_neighbours(model, sample.values, sample.usable)
     centres = picked if len(picked) <= CENTRES else np.sort(rng.choice(picked, CENTRES, replace=False))
     bare = Surroundings(cube, reasons, axis, unit, np.zeros((axis.count, len(_RINGS)), np.float32))
     return replace(model, around=bare.fitted(model, centres))
