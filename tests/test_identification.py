@@ -89,8 +89,9 @@ def test_labels_do_not_depend_on_which_pixels_are_judged_together(scene, knowled
 
 def test_margins_foretell_which_labels_noise_will_flip(scene, knowledge, found):
     noise = 0.003
-    shaken = scene.data * (1 + noise * RNG.normal(size=scene.data.shape))
-    flipped = identify(replace(scene, data=shaken), knowledge).labels != found.labels
+    rng = np.random.default_rng(20261123)  # its own: tests that run before must not change what is drawn
+    shaken = [scene.data * (1 + noise * rng.normal(size=scene.data.shape)) for _ in range(8)]
+    flipped = np.mean([identify(replace(scene, data=data), knowledge).labels != found.labels for data in shaken], 0)
     near, far = found.margin < 0.3 * noise, found.margin > 10 * noise
     assert near.sum() > 50
     assert far.sum() > 50
