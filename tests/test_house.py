@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import gc
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE_ROOTS = ("platform", "ontologies", "api", "pipelines", "alembic")
@@ -127,6 +131,20 @@ def test_no_file_is_over_four_hundred_lines_without_a_reason():
             lines = len(path.read_text().splitlines())
             name = str(path.relative_to(ROOT))
             assert lines <= 400 or name in LONG_FILES, f"{name}: {lines} lines"
+
+
+def test_no_two_kernels_share_a_name():
+    # The linker takes two kernels of one name for one if both were the n-th that their processes compiled: then two
+    # processes that fill a cache at once leave it such that whoever loads it dies.
+    for path in sorted((ROOT / "platform").rglob("*.py")):
+        if re.search(r"^\s*(import numba|from numba import)", path.read_text(), re.MULTILINE):
+            importlib.import_module(".".join(path.relative_to(ROOT / "platform").with_suffix("").parts))
+    kernels = [
+        f"{one.py_func.__module__}.{one.py_func.__qualname__}"
+        for one in gc.get_objects() if isinstance(one, Dispatcher) and one.py_func.__module__.startswith("palimpsest.")
+    ]
+    assert len(kernels) > 50
+    assert len(set(kernels)) == len(kernels), sorted(name for name in set(kernels) if kernels.count(name) > 1)
 
 
 def test_every_verb_has_its_module_and_refuses_wrong_use():

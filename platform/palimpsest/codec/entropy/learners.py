@@ -39,15 +39,15 @@ _STRETCHED, _TRUSTED, _RATED = STRETCH.astype(np.int16), TRUST.astype(np.int16),
 _SQUASHED = SQUASH.astype(np.uint16)
 
 
-def _mixer(count: int, limit: int, rate: int) -> Callable[..., int]:
-    """As :func:`palimpsest.codec.entropy.logistic.mixed_bit`, for ``count`` states and one input of odds."""
+def _mixer(name: str, count: int, limit: int, rate: int) -> Callable[..., int]:
+    """As :func:`palimpsest.codec.entropy.logistic.mixed_bit`, for ``count`` states and one input of odds.
+
+    The kernel bears ``name``, its own: two of one name are one symbol to the linker if one comes from the cache and
+    the other is compiled as the first was, the n-th of its process. Two processes that fill a cache at once then leave
+    one in which the smaller kernel runs on the larger one's lengths, until somebody deletes it.
+    """
     every = count + 1
 
-    @numba.njit(
-        "int64(int32[:,::1], int64[::1], int32[::1], int32[:,::1], int64, int64, int64, int64[::1], uint8[::1],"
-        "boolean)",
-        cache=True, nogil=True,
-    )
     def mixed(
         states: Plane, slots: Cells, inputs: Plane, weights: Plane, first: int, second: int, bit: int, coder: Cells,
         buffer: NDArray[np.uint8], encoding: bool,
@@ -98,11 +98,17 @@ def _mixer(count: int, limit: int, rate: int) -> Callable[..., int]:
             states[i, slots[i]] = np.int32((moved << 10) | (seen + (1 if seen < limit else 0)))
         return bit
 
-    return mixed
+    mixed.__name__ = mixed.__qualname__ = name
+    signature = (
+        "int64(int32[:,::1], int64[::1], int32[::1], int32[:,::1], int64, int64, int64, int64[::1], uint8[::1],"
+        "boolean)"
+    )
+    compiled: Callable[..., int] = numba.njit(signature, cache=True, nogil=True)(mixed)
+    return compiled
 
 
-mixed_size = _mixer(KEPT, SLOWEST, MIXER_RATE)
-mixed_sign = _mixer(SIGN_INPUTS + 1, 255, SIGN_RATE)
+mixed_size = _mixer("mixed_size", KEPT, SLOWEST, MIXER_RATE)
+mixed_sign = _mixer("mixed_sign", SIGN_INPUTS + 1, 255, SIGN_RATE)
 
 
 @numba.njit("void(int32[::1], int32[::1])", cache=True, nogil=True)
