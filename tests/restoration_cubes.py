@@ -13,7 +13,7 @@ from palimpsest.knowledge.release import load
 
 if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.context import Context
+    from palimpsest.restoration.study.context import Context
 
 GRID = np.arange(400.0, 2500.0, 25.0)
 PICKED = ("lawn-grass", "asphalt", "concrete", "brick", "playa", "oak")
@@ -71,7 +71,7 @@ def error_db(test: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
 @cache
 def gap_context() -> Context:
     """What the judge sees of a small scene whose bands 30 to 39 are lost."""
-    from palimpsest.restoration.study import study
+    from palimpsest.restoration.study.study import study
 
     cube = with_gap(cube_of(mixtures()), 30, 40)
     seen = study(cube, cube.voxel_reasons(), knowledge()).context

@@ -9,7 +9,7 @@ import pytest
 from restoration_cubes import GRID, cube_of, mixtures, with_gap
 
 from palimpsest.cubes import Reason
-from palimpsest.restoration.band_noise import regressed
+from palimpsest.restoration.factors.band_noise import regressed
 from palimpsest.restoration.repair import repair
 from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from palimpsest.restoration.band_prior import held_by_neighbours
-from palimpsest.restoration.low_rank import LowRank, fit_pruned
+from palimpsest.restoration.factors.band_prior import held_by_neighbours
+from palimpsest.restoration.factors.low_rank import LowRank, fit_pruned
 
 BANDS, PIXELS, MATERIALS, NOISE = 80, 300, 5, 0.03
 ODD = 41

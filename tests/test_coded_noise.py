@@ -14,7 +14,7 @@ from palimpsest.errors import CubeRefused
 from palimpsest.formats import read, write
 from palimpsest.provenance.recompute import restore_again
 from palimpsest.provenance.repeat import repeat
-from palimpsest.restoration.coder_noise import as_before_coding
+from palimpsest.restoration.denoising.coder_noise import as_before_coding
 from palimpsest.restoration.repair import repair
 from palimpsest.scenes import make_scene
 

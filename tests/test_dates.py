@@ -7,11 +7,11 @@ import pytest
 from restoration_cubes import cube_of, error_db, mixtures, with_dead_columns
 
 from palimpsest.restoration import restore
-from palimpsest.restoration.companion import Member
-from palimpsest.restoration.dates import dates_of, fit_dates
+from palimpsest.restoration.companions.companion import Member
+from palimpsest.restoration.companions.dates import dates_of, fit_dates
+from palimpsest.restoration.companions.together import Companions
+from palimpsest.restoration.factors.surroundings import fit_scene
 from palimpsest.restoration.group import restore_group, restore_member
-from palimpsest.restoration.surroundings import fit_scene
-from palimpsest.restoration.together import Companions
 
 SIDE = 28
 NOISE = 300.0  # of 10,000

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from palimpsest.restoration.denoiser import denoise
-from palimpsest.restoration.robust_factors import fit_robust
+from palimpsest.restoration.denoising.denoiser import denoise
+from palimpsest.restoration.factors.robust_factors import fit_robust
 
 SIDE, BANDS, SIGMA = 48, 60, 0.05
 

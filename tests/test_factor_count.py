@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from palimpsest.cubes import BandTable
-from palimpsest.restoration import factor_count
-from palimpsest.restoration.factor_count import PIXELS_A_FACTOR, fit_scene_factors
+from palimpsest.restoration.factors import factor_count
+from palimpsest.restoration.factors.factor_count import PIXELS_A_FACTOR, fit_scene_factors
 from palimpsest.restoration.view import Axis, View
 
 BANDS, PIXELS = 80, 400

@@ -9,8 +9,8 @@ import pytest
 from restoration_cubes import knowledge
 
 from palimpsest.cubes import BandTable
-from palimpsest.restoration import feature_guard
-from palimpsest.restoration.feature_guard import REPORTED, given_back, shapes_of
+from palimpsest.restoration.denoising import feature_guard
+from palimpsest.restoration.denoising.feature_guard import REPORTED, given_back, shapes_of
 from palimpsest.restoration.repair import repair
 from palimpsest.restoration.view import Axis
 from palimpsest.scenes import degrade, make_scene

@@ -9,7 +9,7 @@ import pytest
 from restoration_cubes import GRID, cube_of, error_db, knowledge, mixtures, with_gap
 
 from palimpsest.restoration import restore
-from palimpsest.restoration.study import study
+from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import Axis, View, mute_bands, view_of
 
 FILLED = slice(*(int(np.argmin(np.abs(GRID - nm))) for nm in (1250, 1450)))  # as processors leave the water window

@@ -16,8 +16,8 @@ from palimpsest.formats import read, write
 from palimpsest.provenance.explain import explain
 from palimpsest.provenance.recompute import restore_again
 from palimpsest.restoration import restore, restore_group
+from palimpsest.restoration.companions.light import carried_gain
 from palimpsest.restoration.group import content_sha256, restore_member
-from palimpsest.restoration.light import carried_gain
 from palimpsest.restoration.view import Axis
 from palimpsest.scenes import make_group
 from palimpsest_pipelines.benchmark_groups import Plan, damaged_psnr, pile_mistakes, run

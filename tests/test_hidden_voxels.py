@@ -7,12 +7,12 @@ from restoration_cubes import cube_of, knowledge, mixtures
 from scipy.ndimage import gaussian_filter1d
 
 from palimpsest.cubes import Cube, Reason
-from palimpsest.restoration import hidden_voxels
-from palimpsest.restoration.hidden_voxels import SINGLE, missed_together, outvoted
-from palimpsest.restoration.integrator import load
-from palimpsest.restoration.sources import LOW_RANK, PCHIP, SOURCES
-from palimpsest.restoration.study import study
-from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.integrator.network import load
+from palimpsest.restoration.judgement.verdict import judge
+from palimpsest.restoration.study import hidden_voxels
+from palimpsest.restoration.study.hidden_voxels import SINGLE, missed_together, outvoted
+from palimpsest.restoration.study.sources import LOW_RANK, PCHIP, SOURCES
+from palimpsest.restoration.study.study import study
 
 FACTORS, CUBIC = SINGLE.index(LOW_RANK), SINGLE.index(PCHIP)
 

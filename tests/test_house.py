@@ -55,6 +55,32 @@ CODEC_ROOMS = {  # the same within the codec
     "encoder": ("contract", "space", "integers", "tiles", "container", "encoding", "keeping"),
     "inspect": ("contract", "integers", "container", "label_map", "decoder"),
 }
+RESTORATION_ROOMS = {  # and within restoration
+    "view": (),
+    "result": (),
+    "organiser": ("view",),
+    "computing": (),
+    "spectrum": ("view",),
+    "factors": ("view", "computing", "spectrum"),
+    "library": ("view", "spectrum"),
+    "ledger": ("view", "result", "library"),
+    "defects": ("view", "computing", "factors"),
+    "denoising": ("view", "result", "computing", "factors", "ledger"),
+    "study": ("view", "organiser", "spectrum", "factors", "library"),
+    "integrator": ("view", "study"),
+    "companions": ("view", "factors", "library", "study"),
+    "judgement": (
+        *("view", "result", "spectrum", "library", "ledger"), "study", "integrator", "companions",
+    ),
+    "restorer": (
+        *("view", "result", "computing", "library", "ledger"), "study", "integrator", "companions", "judgement",
+    ),
+    "repair": (
+        *("view", "result", "computing", "factors", "ledger", "defects", "denoising"), "integrator", "companions",
+        "restorer",
+    ),
+    "group": ("result", "organiser", "computing", "integrator", "companions", "restorer", "repair"),
+}
 OUTERMOST = ("commands", "__main__")
 
 LONG_FILES: dict[str, str] = {}  # path -> the reason why it may pass 400 lines
@@ -97,19 +123,21 @@ def test_imports_follow_the_arrows(path: Path):
         assert len(parts) < 2 or parts[1] not in OUTERMOST, f"{path.name} imports the command line"
 
 
-def test_the_rooms_of_the_codec_use_each_other_one_way():
-    codec = ROOT / "platform" / "palimpsest" / "codec"
-    found = {path.relative_to(codec).parts[0].removesuffix(".py") for path in codec.rglob("*.py")} - {"__init__"}
-    assert found == set(CODEC_ROOMS)
+@pytest.mark.parametrize(("house", "rooms"), [("codec", CODEC_ROOMS), ("restoration", RESTORATION_ROOMS)])
+def test_rooms_use_each_other_one_way(house: str, rooms: dict[str, tuple[str, ...]]):
+    folder = ROOT / "platform" / "palimpsest" / house
+    found = {path.relative_to(folder).parts[0].removesuffix(".py") for path in folder.rglob("*.py")} - {"__init__"}
+    assert found == set(rooms)
     seen: set[str] = set()
-    for room, below in CODEC_ROOMS.items():
+    for room, below in rooms.items():
         assert seen.issuperset(below), f"{room} uses what comes after it"
         seen.add(room)
-        for path in codec.rglob("*.py"):
-            if path.relative_to(codec).parts[0].removesuffix(".py") != room:
+        for path in folder.rglob("*.py"):
+            if path.relative_to(folder).parts[0].removesuffix(".py") != room:
                 continue
-            used = {name.split(".")[2] for name in project_imports(path) if name.startswith("palimpsest.codec.")}
-            assert used <= {room, *below}, f"{path.relative_to(codec)} uses {sorted(used - {room, *below})}"
+            imported = {name.split(".")[2] for name in project_imports(path) if name.startswith(f"palimpsest.{house}.")}
+            used = {name for name in imported if name in found}
+            assert used <= {room, *below}, f"{path.relative_to(folder)} uses {sorted(used - {room, *below})}"
 
 
 def test_no_source_root_is_a_package():

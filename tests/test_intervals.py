@@ -9,7 +9,7 @@ import torch
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_dead_columns, with_gap
 
 from palimpsest.cubes import Reason
-from palimpsest.restoration.confidence import (
+from palimpsest.restoration.integrator.confidence import (
     BAND_GROUPS,
     CLAIM,
     KINDS,
@@ -22,14 +22,14 @@ from palimpsest.restoration.confidence import (
     with_own_doubt,
     with_own_trials,
 )
-from palimpsest.restoration.context import CELL_DOUBT, CELL_FEATURES, CELL_NOISE
-from palimpsest.restoration.integrator import Integrator, Judgement, load
-from palimpsest.restoration.opinion import opinion_of
+from palimpsest.restoration.integrator.network import Integrator, Judgement, load
+from palimpsest.restoration.judgement.opinion import opinion_of
+from palimpsest.restoration.judgement.verdict import judge
 from palimpsest.restoration.restorer import restore
-from palimpsest.restoration.sources import KNOWLEDGE, KRIGING, LOW_RANK, SOURCES
-from palimpsest.restoration.study import study
-from palimpsest.restoration.trials import log, unlog
-from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.study.context import CELL_DOUBT, CELL_FEATURES, CELL_NOISE
+from palimpsest.restoration.study.sources import KNOWLEDGE, KRIGING, LOW_RANK, SOURCES
+from palimpsest.restoration.study.study import study
+from palimpsest.restoration.study.trials import log, unlog
 from palimpsest_pipelines.restoration_examples import example_of
 from palimpsest_pipelines.restoration_intervals import (
     FEWEST_EXAMPLES,

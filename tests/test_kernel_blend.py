@@ -3,8 +3,8 @@
 import numpy as np
 
 from palimpsest.cubes import BandTable, Cube
-from palimpsest.restoration import kernel_blend
-from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP, Run, Sources, propose
+from palimpsest.restoration.spectrum import kernel_blend
+from palimpsest.restoration.study.sources import KRIGING, LINEAR, PCHIP, Run, Sources, propose
 from palimpsest.restoration.view import Axis, View, unit_of, view_of
 
 BANDS = 90

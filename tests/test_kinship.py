@@ -7,11 +7,11 @@ import pytest
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
 from palimpsest.cubes import BandTable
-from palimpsest.restoration.kinship import carried, kinship
-from palimpsest.restoration.kriging import carry
-from palimpsest.restoration.semantic_mapper import library_for, read_scene
-from palimpsest.restoration.sources import LIBRARY, LIBRARY_FADING, LIBRARY_KINDRED
-from palimpsest.restoration.study import study
+from palimpsest.restoration.library.kinship import carried, kinship
+from palimpsest.restoration.library.semantic_mapper import library_for, read_scene
+from palimpsest.restoration.spectrum.kriging import carry
+from palimpsest.restoration.study.sources import LIBRARY, LIBRARY_FADING, LIBRARY_KINDRED
+from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import Axis
 
 WEIGHTS = np.ones(len(GRID))

@@ -14,10 +14,10 @@ from palimpsest.cubes import BandTable, Cube
 from palimpsest.knowledge.release import load
 from palimpsest.radiative_transfer.leaf import LeafTraits, leaf_optics
 from palimpsest.radiative_transfer.leaf_absorption import CONSTITUENTS, calibrated, parametric
-from palimpsest.restoration.explain import explain_pixel
-from palimpsest.restoration.modelled import CANOPY, GRAIN, PATHS, SHALLOW, WET, how_made, with_models
+from palimpsest.restoration.ledger.explain import explain_pixel
+from palimpsest.restoration.library.modelled import CANOPY, GRAIN, PATHS, SHALLOW, WET, how_made, with_models
+from palimpsest.restoration.library.semantic_mapper import library_for, narrowed, read_scene
 from palimpsest.restoration.restorer import restore
-from palimpsest.restoration.semantic_mapper import library_for, narrowed, read_scene
 from palimpsest.restoration.view import Axis
 from palimpsest.scenes import degrade, make_scene
 
@@ -125,7 +125,7 @@ def test_a_canopy_that_no_library_holds_is_restored_better_with_models_and_its_s
     assert told
     assert all("radiative transfer" in c["sentence"] and c["material"] in named for c in told)
     assert all(0 <= c["confidence"] <= 1 for c in told)
-    monkeypatch.setattr("palimpsest.restoration.study.with_models", lambda library, *_: library)
+    monkeypatch.setattr("palimpsest.restoration.study.study.with_models", lambda library, *_: library)
     assert missed(done) < 0.7 * missed(restore(struck.cube, knowledge=WHOLE, mask=~struck.damaged))
 
 

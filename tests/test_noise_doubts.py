@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 from restoration_cubes import cube_of, mixtures, with_gap
 
-from palimpsest.restoration import context as contexts
-from palimpsest.restoration.context import BEND_OVER_NOISE, CELL_NOISE, LINES_OVER_NOISE, TRIED_OVER_NOISE, Context
-from palimpsest.restoration.evidence import gather
-from palimpsest.restoration.study import sample_of, study
-from palimpsest.restoration.trials import STRETCH_NOISE
+from palimpsest.restoration.study import context as contexts
+from palimpsest.restoration.study.context import (
+    BEND_OVER_NOISE,
+    CELL_NOISE,
+    LINES_OVER_NOISE,
+    TRIED_OVER_NOISE,
+    Context,
+)
+from palimpsest.restoration.study.evidence import gather
+from palimpsest.restoration.study.study import sample_of, study
+from palimpsest.restoration.study.trials import STRETCH_NOISE
 from palimpsest_pipelines.restoration_batches import _noise_doubted
 
 NOISE = 0.01

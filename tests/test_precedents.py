@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
-from palimpsest.restoration.integrator import load
-from palimpsest.restoration.precedents import share_beside
-from palimpsest.restoration.sources import KNOWLEDGE, LINEAR, SOURCES
-from palimpsest.restoration.study import study
-from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.integrator.network import load
+from palimpsest.restoration.judgement.verdict import judge
+from palimpsest.restoration.study.precedents import share_beside
+from palimpsest.restoration.study.sources import KNOWLEDGE, LINEAR, SOURCES
+from palimpsest.restoration.study.study import study
 
 RED_EDGE = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (680, 800))
 LIBRARY = KNOWLEDGE[0]

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
-from palimpsest.restoration.rehearsal import rehearsed
-from palimpsest.restoration.semantic_mapper import library_for
-from palimpsest.restoration.sources import KNOWLEDGE, KRIGING, LIBRARY_RESIDUAL, LINEAR, LOW_RANK, PCHIP
-from palimpsest.restoration.study import study
-from palimpsest.restoration.trials import EVERYONE
+from palimpsest.restoration.library.semantic_mapper import library_for
+from palimpsest.restoration.study.rehearsal import rehearsed
+from palimpsest.restoration.study.sources import KNOWLEDGE, KRIGING, LIBRARY_RESIDUAL, LINEAR, LOW_RANK, PCHIP
+from palimpsest.restoration.study.study import study
+from palimpsest.restoration.study.trials import EVERYONE
 
 RED_EDGE = slice(int(np.argmin(np.abs(GRID - 650))), int(np.argmin(np.abs(GRID - 850))))
 

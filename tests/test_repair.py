@@ -18,11 +18,11 @@ from palimpsest.provenance.recompute import restore_again
 from palimpsest.provenance.record import Origin, write_provenance
 from palimpsest.provenance.repeat import repeat
 from palimpsest.restoration import ProvenanceClass
-from palimpsest.restoration.defect_search import search
-from palimpsest.restoration.denoiser import denoise
+from palimpsest.restoration.defects.defect_search import search
+from palimpsest.restoration.denoising.denoiser import denoise
+from palimpsest.restoration.denoising.spatial_prior import denoise_images
+from palimpsest.restoration.factors.robust_factors import fit_robust
 from palimpsest.restoration.repair import quieted, repair
-from palimpsest.restoration.robust_factors import fit_robust
-from palimpsest.restoration.spatial_prior import denoise_images
 
 ROWS, COLS, BANDS = 48, 52, 40
 

@@ -13,9 +13,9 @@ from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import CubeRefused
 from palimpsest.restoration import ProvenanceClass, restore, restore_group
-from palimpsest.restoration.explain import explain_pixel, summary
-from palimpsest.restoration.integrator import PARTS
-from palimpsest.restoration.interpolation import linear, pchip
+from palimpsest.restoration.integrator.network import PARTS
+from palimpsest.restoration.ledger.explain import explain_pixel, summary
+from palimpsest.restoration.spectrum.interpolation import linear, pchip
 from palimpsest.restoration.view import Axis, view_of
 
 

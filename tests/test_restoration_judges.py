@@ -11,9 +11,9 @@ from restoration_cubes import gap_context as context
 from shared_data import RIVALS, needs_shared
 
 from palimpsest.errors import ModelMissing
-from palimpsest.restoration.integrator import Integrator
-from palimpsest.restoration.integrator import load as load_integrator
-from palimpsest.restoration.sources import LIBRARY, SOURCES
+from palimpsest.restoration.integrator.network import Integrator
+from palimpsest.restoration.integrator.network import load as load_integrator
+from palimpsest.restoration.study.sources import LIBRARY, SOURCES
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
 from palimpsest_pipelines.restoration_cases import clean_case, scene_cases, whole_bands

@@ -12,19 +12,19 @@ from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_dead_colu
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import CubeRefused, ModelMissing, UsageError
 from palimpsest.knowledge.rules import KnowledgeBase, Material, Rule
-from palimpsest.restoration import low_rank
-from palimpsest.restoration.aligner import Aligner, equal_weights
-from palimpsest.restoration.confidence import Confidence, defect_kind
-from palimpsest.restoration.correlation_encoder import CorrelationEncoder
-from palimpsest.restoration.illumination import fit_gain, shapes
-from palimpsest.restoration.integrator import check_parts, load
-from palimpsest.restoration.interpolation import linear, pchip
+from palimpsest.restoration.factors import low_rank
+from palimpsest.restoration.integrator.aligner import Aligner, equal_weights
+from palimpsest.restoration.integrator.confidence import Confidence, defect_kind
+from palimpsest.restoration.integrator.correlation_encoder import CorrelationEncoder
+from palimpsest.restoration.integrator.network import check_parts, load
+from palimpsest.restoration.library.illumination import fit_gain, shapes
+from palimpsest.restoration.library.rule_constrainer import Constrainer
+from palimpsest.restoration.library.semantic_mapper import library_for, read_scene
+from palimpsest.restoration.library.unmixing import unmix
 from palimpsest.restoration.organiser import group_pixels, is_one_place, organise
-from palimpsest.restoration.rule_constrainer import Constrainer
-from palimpsest.restoration.semantic_mapper import library_for, read_scene
-from palimpsest.restoration.sources import LIBRARY_RESIDUAL, LOW_RANK, SOURCES, corrected_gas, runs_of
-from palimpsest.restoration.study import study
-from palimpsest.restoration.unmixing import unmix
+from palimpsest.restoration.spectrum.interpolation import linear, pchip
+from palimpsest.restoration.study.sources import LIBRARY_RESIDUAL, LOW_RANK, SOURCES, corrected_gas, runs_of
+from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of
 from palimpsest.scenes import degrade, make_scene
 from palimpsest_pipelines.restoration_cases import whole_bands

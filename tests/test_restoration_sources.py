@@ -12,14 +12,14 @@ from scipy.interpolate import PchipInterpolator
 
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.restoration import restore
-from palimpsest.restoration.context import RUN_FEATURES, SOURCE_FEATURES
-from palimpsest.restoration.illumination import shapes
-from palimpsest.restoration.integrator import Integrator
-from palimpsest.restoration.interpolation import linear, pchip
-from palimpsest.restoration.kriging import carry
-from palimpsest.restoration.semantic_mapper import dark_signal, library_for, read_scene
-from palimpsest.restoration.sources import KNOWLEDGE, KRIGING, LIT, SOURCES
-from palimpsest.restoration.study import study
+from palimpsest.restoration.integrator.network import Integrator
+from palimpsest.restoration.library.illumination import shapes
+from palimpsest.restoration.library.semantic_mapper import dark_signal, library_for, read_scene
+from palimpsest.restoration.spectrum.interpolation import linear, pchip
+from palimpsest.restoration.spectrum.kriging import carry
+from palimpsest.restoration.study.context import RUN_FEATURES, SOURCE_FEATURES
+from palimpsest.restoration.study.sources import KNOWLEDGE, KRIGING, LIT, SOURCES
+from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import Axis, View
 from palimpsest_pipelines import restoration_examples
 from palimpsest_pipelines.restoration_batches import merged

@@ -7,8 +7,8 @@ import pytest
 
 from palimpsest.knowledge.release import load
 from palimpsest.restoration.restorer import damage_of
-from palimpsest.restoration.shared_error import shared_error
-from palimpsest.restoration.study import study
+from palimpsest.restoration.study.shared_error import shared_error
+from palimpsest.restoration.study.study import study
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines.restoration_cases import scene_cases, whole_bands
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palimpsest.restoration.shelf import Shelf
+from palimpsest.restoration.ledger.shelf import Shelf
 
 
 def test_arrays_beyond_the_room_come_back_equal_and_cannot_be_changed():

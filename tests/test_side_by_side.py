@@ -10,9 +10,10 @@ import pytest
 from scipy.ndimage import median_filter
 
 from palimpsest.knowledge.release import load
-from palimpsest.restoration import pairs, planes, ranks, robust_factors
+from palimpsest.restoration.computing import planes, ranks
+from palimpsest.restoration.computing.side_by_side import side_by_side, workers
+from palimpsest.restoration.factors import pairs, robust_factors
 from palimpsest.restoration.repair import repair
-from palimpsest.restoration.side_by_side import side_by_side, workers
 from palimpsest.scenes import make_scene
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from palimpsest.restoration.smooth_loadings import smoothed
+from palimpsest.restoration.factors.smooth_loadings import smoothed
 
 BANDS = 120
 EVERY = np.ones(BANDS, bool)

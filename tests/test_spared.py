@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from palimpsest.knowledge.release import load
-from palimpsest.restoration.integrator import load as load_integrator
+from palimpsest.restoration.integrator.network import load as load_integrator
+from palimpsest.restoration.judgement.spared import likeness_of, shut_in, spared_of
+from palimpsest.restoration.judgement.verdict import judge
 from palimpsest.restoration.restorer import damage_of, restore
-from palimpsest.restoration.sources import runs_of
-from palimpsest.restoration.spared import likeness_of, shut_in, spared_of
-from palimpsest.restoration.study import study
-from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.study.sources import runs_of
+from palimpsest.restoration.study.study import study
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines.restoration_cases import clean_case, scene_cases, whole_bands
 from palimpsest_pipelines.restoration_scores import score

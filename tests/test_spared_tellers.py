@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from palimpsest.errors import ModelMissing
-from palimpsest.restoration.spared_habits import Habits, believed, counted, load, products, stray
-from palimpsest.restoration.spared_tellers import NAMES, REGRESSIONS, REGRESSIONS_BESIDE, strain, tellers
+from palimpsest.restoration.judgement.spared_habits import Habits, believed, counted, load, products, stray
+from palimpsest.restoration.judgement.spared_tellers import NAMES, REGRESSIONS, REGRESSIONS_BESIDE, strain, tellers
 from palimpsest_pipelines.restoration_rivals import ridge
 
 BANDS, GAP, PIXELS = 40, 12, 300

@@ -10,11 +10,11 @@ import pytest
 from palimpsest.commands import main
 from palimpsest.errors import UsageError
 from palimpsest.knowledge.release import load
-from palimpsest.restoration.integrator import load as load_integrator
-from palimpsest.restoration.one_thread import one_thread
-from palimpsest.restoration.spared_habits import LEAST_SHARED, SIGNS, believed
-from palimpsest.restoration.spared_habits import load as load_habits
-from palimpsest.restoration.spared_tellers import DOUBTS, KERNELS, NAMES, strain, tellers
+from palimpsest.restoration.computing.one_thread import one_thread
+from palimpsest.restoration.integrator.network import load as load_integrator
+from palimpsest.restoration.judgement.spared_habits import LEAST_SHARED, SIGNS, believed
+from palimpsest.restoration.judgement.spared_habits import load as load_habits
+from palimpsest.restoration.judgement.spared_tellers import DOUBTS, KERNELS, NAMES, strain, tellers
 from palimpsest_pipelines.spared_bending import bent
 from palimpsest_pipelines.spared_examples import DRAWS, JUDGED, RIDGE, Draws, draws, gaps_of, kernels
 from palimpsest_pipelines.spared_training import SCENES, fit, fit_kernels, loss, missed_by, scored

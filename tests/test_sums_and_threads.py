@@ -9,9 +9,9 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from palimpsest.cubes import Reason
-from palimpsest.restoration.defect_search import search
+from palimpsest.restoration.computing.one_thread import one_thread
+from palimpsest.restoration.defects.defect_search import search
 from palimpsest.restoration.group import restore_group, restore_member
-from palimpsest.restoration.one_thread import one_thread
 from palimpsest.restoration.repair import repair
 from palimpsest.scenes import make_scene
 

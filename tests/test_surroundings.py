@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from palimpsest.cubes import BandTable, Cube
-from palimpsest.restoration.low_rank import fit_pruned, fit_table
-from palimpsest.restoration.surroundings import fit_scene
+from palimpsest.restoration.factors.low_rank import fit_pruned, fit_table
+from palimpsest.restoration.factors.surroundings import fit_scene
 from palimpsest.restoration.view import Axis, view_of
 
 BANDS, SIDE = 40, 40

@@ -9,10 +9,10 @@ import torch
 from restoration_cubes import cube_of, knowledge, mixtures, with_gap
 from restoration_cubes import gap_context as context
 
-from palimpsest.restoration.integrator import Integrator, Judgement
-from palimpsest.restoration.sources import LIBRARY, LINEAR
-from palimpsest.restoration.study import study
-from palimpsest.restoration.trials import EVERYONE
+from palimpsest.restoration.integrator.network import Integrator, Judgement
+from palimpsest.restoration.study.sources import LIBRARY, LINEAR
+from palimpsest.restoration.study.study import study
+from palimpsest.restoration.study.trials import EVERYONE
 from palimpsest_pipelines.restoration_batches import merged
 from palimpsest_pipelines.restoration_judges import PerNode, alone
 

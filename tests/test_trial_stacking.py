@@ -10,10 +10,10 @@ import torch
 from restoration_cubes import gap_context as context
 from scipy.optimize import minimize
 
-from palimpsest.restoration.integrator import Integrator
-from palimpsest.restoration.sources import LINEAR, SOURCES, Run
-from palimpsest.restoration.trial_stacking import LEAST_SCORE, TrialStacking, stacked
-from palimpsest.restoration.trials import CALM, deep
+from palimpsest.restoration.integrator.network import Integrator
+from palimpsest.restoration.integrator.trial_stacking import LEAST_SCORE, TrialStacking, stacked
+from palimpsest.restoration.study.sources import LINEAR, SOURCES, Run
+from palimpsest.restoration.study.trials import CALM, deep
 from palimpsest_pipelines.restoration_judges import PerNode, StackedTrials
 
 

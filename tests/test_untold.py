@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from palimpsest.restoration.untold import LEFT_OPEN, untold_variance
+from palimpsest.restoration.denoising.untold import LEFT_OPEN, untold_variance
 
 
 def test_a_band_with_a_factor_of_its_own_is_left_open_and_one_that_others_tell_is_not():

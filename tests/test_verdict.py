@@ -10,13 +10,13 @@ import pytest
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
 from palimpsest.errors import UsageError
-from palimpsest.restoration import opinion
-from palimpsest.restoration.integrator import load
-from palimpsest.restoration.opinion import share_of_step
+from palimpsest.restoration.integrator.network import load
+from palimpsest.restoration.judgement import opinion
+from palimpsest.restoration.judgement.opinion import share_of_step
+from palimpsest.restoration.judgement.verdict import judge
 from palimpsest.restoration.restorer import restore
-from palimpsest.restoration.sources import KNOWLEDGE, KRIGING
-from palimpsest.restoration.study import study
-from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.study.sources import KNOWLEDGE, KRIGING
+from palimpsest.restoration.study.study import study
 
 RED_EDGE = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (680, 800))
 VAPOUR = tuple(int(np.argmin(np.abs(GRID - nm))) for nm in (1100, 1175))

@@ -58,7 +58,7 @@ class Desk:
         """The mask behind an id, True = usable; None without an id."""
         if name is None:
             return None
-        from palimpsest.restoration.given_mask import given_mask
+        from palimpsest.restoration.defects.given_mask import given_mask
 
         return given_mask(np.asarray(self.open(name).data), cube, name)
 

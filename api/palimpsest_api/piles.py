@@ -70,7 +70,7 @@ def restore_group(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the
 
 
 def _opened(desk: Desk, source: Artifact, *, is_searched: bool) -> Cube:
-    from palimpsest.restoration.defect_search import search
+    from palimpsest.restoration.defects.defect_search import search
 
     cube = artifacts.open_cube(desk.service, source)
     return search(cube).marked().cube if is_searched else cube

@@ -147,7 +147,7 @@ def pile_mistakes(
 
 
 def _gains(plan: Plan, place: tuple[str, str, int], knowledge: KnowledgeBase) -> list[Gain]:
-    from palimpsest.restoration.defect_search import search
+    from palimpsest.restoration.defects.defect_search import search
     from palimpsest.restoration.group import restore_group
     from palimpsest.restoration.restorer import restore
     from palimpsest.scenes import make_group

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
     from palimpsest.restoration.result import Restoration
 
 INTERPOLATORS = ("linear", "pchip")
@@ -215,7 +215,7 @@ def unseen_weights(scene: str) -> Integrator:
     Raises:
         ModelMissing: those weights are not installed.
     """
-    from palimpsest.restoration.integrator import load
+    from palimpsest.restoration.integrator.network import load
 
     with _weights_file(scene) as path:
         return load(path)
@@ -332,7 +332,7 @@ def _ours(
     case: Case, plan: Plan, hidden: dict[tuple[str, str], Restoration]
 ) -> Iterator[tuple[str, Restoration, float]]:
     from palimpsest.knowledge.release import load
-    from palimpsest.restoration.integrator import PARTS
+    from palimpsest.restoration.integrator.network import PARTS
     from palimpsest.restoration.repair import repair
 
     network, knowledge = unseen_weights(case.scene), load(None)

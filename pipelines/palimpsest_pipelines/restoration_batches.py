@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.context import (
+from palimpsest.restoration.study.context import (
     BEND_OVER_NOISE,
     CELL_NOISE,
     LINES_OVER_NOISE,
@@ -18,8 +18,8 @@ from palimpsest.restoration.context import (
     Cells,
     Context,
 )
-from palimpsest.restoration.sources import LINEAR, LOW_RANK, PCHIP, SOURCES
-from palimpsest.restoration.trials import AVERAGED, STRETCH_NOISE, together
+from palimpsest.restoration.study.sources import LINEAR, LOW_RANK, PCHIP, SOURCES
+from palimpsest.restoration.study.trials import AVERAGED, STRETCH_NOISE, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,10 +18,10 @@ import numpy as np
 
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import UsageError
-from palimpsest.restoration.illumination import shapes
-from palimpsest.restoration.sources import KRIGING, LINEAR, PCHIP
-from palimpsest.restoration.study import Study, study
-from palimpsest.restoration.verdict import spoken_of
+from palimpsest.restoration.judgement.verdict import spoken_of
+from palimpsest.restoration.library.illumination import shapes
+from palimpsest.restoration.study.sources import KRIGING, LINEAR, PCHIP
+from palimpsest.restoration.study.study import Study, study
 from palimpsest.restoration.view import view_of
 from palimpsest.scenes import KINDS, WIDE_CASES, degrade, make_scene
 from palimpsest_pipelines import restoration_faults as faults
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.context import Context
+    from palimpsest.restoration.study.context import Context
     from palimpsest.restoration.view import Axis
     from palimpsest.scenes.scene import MadeScene
 
@@ -98,7 +98,7 @@ def example_of(
     With ``modelled`` False radiative transfer is left out of what is known; with ``doubted`` True the scene is looked
     at without knowledge too, as it is to be restored.
     """
-    from palimpsest.restoration.confidence import band_group, defect_kind
+    from palimpsest.restoration.integrator.confidence import band_group, defect_kind
 
     reasons = damaged.voxel_reasons()
     seen = study(damaged, reasons, knowledge, seed=seed, modelled=modelled, doubted=doubted)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase, Material
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
     from palimpsest.restoration.result import Restoration
     from palimpsest.scenes.scene import MadeScene
 
@@ -183,7 +183,7 @@ def measured(note: Callable[[str], None], saw: Path | None = None) -> dict[str, 
         saw: weights of an integrator that was not kept from the held-out materials, to restore the same scenes with.
     """
     from palimpsest.knowledge.release import load
-    from palimpsest.restoration.integrator import load as load_judge
+    from palimpsest.restoration.integrator.network import load as load_judge
 
     packaged, judge = load("packaged"), load_judge(None)
     rows: dict[tuple[str, str, str], Gain] = {}

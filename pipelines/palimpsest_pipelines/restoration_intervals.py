@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.confidence import BAND_GROUPS, COVERAGE, KINDS, SINGLE, expected_scale, noise_of
-from palimpsest.restoration.opinion import Grounds, opinion_of
+from palimpsest.restoration.integrator.confidence import BAND_GROUPS, COVERAGE, KINDS, SINGLE, expected_scale, noise_of
+from palimpsest.restoration.judgement.opinion import Grounds, opinion_of
 from palimpsest_pipelines.restoration_cases import STRUCK
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
     from palimpsest_pipelines.restoration_examples import Example
 
 NAMELESS = BAND_GROUPS - 1

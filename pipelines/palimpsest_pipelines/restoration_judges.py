@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from palimpsest.errors import ModelMissing
-from palimpsest.restoration.integrator import WIDTH, Integrator, Judgement
-from palimpsest.restoration.sources import SOURCES
-from palimpsest.restoration.trial_stacking import TrialStacking
+from palimpsest.restoration.integrator.network import WIDTH, Integrator, Judgement
+from palimpsest.restoration.integrator.trial_stacking import TrialStacking
+from palimpsest.restoration.study.sources import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from palimpsest.restoration.context import Context
+    from palimpsest.restoration.study.context import Context
 
 _LN10 = 2.302585092994046
 

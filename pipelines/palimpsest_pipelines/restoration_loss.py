@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.restoration.sources import LINEAR, PCHIP
+from palimpsest.restoration.study.sources import LINEAR, PCHIP
 from palimpsest_pipelines.restoration_batches import merged
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
     from palimpsest_pipelines.restoration_examples import Example
 
 CHARGE = 2.0  # for a case that comes out worse than a line or a cubic

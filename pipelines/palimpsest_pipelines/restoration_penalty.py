@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.knowledge.rule_forms import LinearForm
-from palimpsest.restoration.rule_constrainer import Constrainer
+from palimpsest.restoration.library.rule_constrainer import Constrainer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rule_forms import SensorRule
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.study import Study
+    from palimpsest.restoration.study.study import Study
 
 HARD = 1.0  # weight of a hard rule; soft ones bring theirs
 _REACHED = 1e-6  # reflectance: a smaller excess is rounding

@@ -118,8 +118,8 @@ def _libraries(case: Case) -> dict[str, NDArray[np.float64]]:
     The release's references, and these with all that models make of what is on the ground, as restoration has it.
     """
     from palimpsest.knowledge.release import load
-    from palimpsest.restoration.modelled import with_models
-    from palimpsest.restoration.semantic_mapper import library_for, read_scene
+    from palimpsest.restoration.library.modelled import with_models
+    from palimpsest.restoration.library.semantic_mapper import library_for, read_scene
     from palimpsest.restoration.view import Axis
 
     axis, knowledge = Axis.of(case.struck.bands), load(None)

@@ -107,7 +107,7 @@ def intervals(case: Case, restoration: Restoration) -> dict[str, tuple[int, int,
     Over the judged voxels that were restored; in cases of noise, over all voxels whose noise was taken off. Single
     voxels are held against what was measured; where the truth is another, under :data:`NOISELESS` against that too.
     """
-    from palimpsest.restoration.confidence import band_group
+    from palimpsest.restoration.integrator.confidence import band_group
     from palimpsest.restoration.view import Axis
 
     voxels, width, error, kind = _judged(case, restoration)
@@ -214,9 +214,9 @@ def _missed(
 
 def _kinds(case: Case) -> NDArray[np.intp]:
     """Kind of damage of each stored band, ``(band,)``: part of a short or a wide shared gap, or single voxels."""
-    from palimpsest.restoration.confidence import SHORT_NM
-    from palimpsest.restoration.low_rank import FEWEST_SEEN
-    from palimpsest.restoration.sources import runs_of
+    from palimpsest.restoration.factors.low_rank import FEWEST_SEEN
+    from palimpsest.restoration.integrator.confidence import SHORT_NM
+    from palimpsest.restoration.study.sources import runs_of
     from palimpsest.restoration.view import Axis
 
     axis = Axis.of(case.struck.bands)

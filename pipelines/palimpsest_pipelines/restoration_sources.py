@@ -33,8 +33,8 @@ def answers(case: Case) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """
     from palimpsest.knowledge.release import load
     from palimpsest.restoration.restorer import damage_of
-    from palimpsest.restoration.sources import SOURCES, propose
-    from palimpsest.restoration.study import study
+    from palimpsest.restoration.study.sources import SOURCES, propose
+    from palimpsest.restoration.study.study import study
     from palimpsest.restoration.view import view_of
 
     shape = case.struck.data.shape

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import BandTable
+from palimpsest.restoration.judgement.spared import apart_from, judged_as_lost, likeness_of, shut_in, spoken
+from palimpsest.restoration.judgement.spared_habits import kernels_at, products, signs
+from palimpsest.restoration.judgement.spared_tellers import KERNELS, NAMES, Tellers, strain, tellers
+from palimpsest.restoration.judgement.verdict import judge
 from palimpsest.restoration.restorer import damage_of
-from palimpsest.restoration.sources import runs_of
-from palimpsest.restoration.spared import apart_from, judged_as_lost, likeness_of, shut_in, spoken
-from palimpsest.restoration.spared_habits import kernels_at, products, signs
-from palimpsest.restoration.spared_tellers import KERNELS, NAMES, Tellers, strain, tellers
-from palimpsest.restoration.study import study
-from palimpsest.restoration.verdict import judge
+from palimpsest.restoration.study.sources import runs_of
+from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import view_of
 from palimpsest.scenes import KINDS, make_scene
 from palimpsest_pipelines.restoration_cases import Case, case_names, scene_cases, whole_bands
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
 
 SIDE, GAPS, POOL, MEASURED = 32, 3, 300, 200
 ROUNDS, AS_MEASURED = 5, (0, 1)  # of the kinds of place, and those without faults
@@ -98,7 +98,8 @@ class Draws:
         number: of clean pixels, ``(row,)``.
         draw: which draw a row belongs to, ``(row,)``, from zero without gaps.
         weight: of the row in its draw, by bands, ``(row,)``.
-        about: what habits are multiplied by, ``(row, 10)``; see :func:`~palimpsest.restoration.spared_habits.signs`.
+        about: what habits are multiplied by, ``(row, 10)``; see
+            :func:`~palimpsest.restoration.judgement.spared_habits.signs`.
         alone: logarithm of what each way misses of the clean pixels, ``(row, way)``.
         missed: mean product of what the ways miss of them, ``(row, way, way)``.
         strained: ``(row, way)``.
@@ -199,7 +200,8 @@ def draws(gaps: Sequence[Gap], logits: NDArray[np.float64], seed: int, numbers: 
 
     Args:
         gaps: to draw from.
-        logits: what is believed of kernels, as :class:`~palimpsest.restoration.spared_habits.Habits` keeps it.
+        logits: what is believed of kernels, as
+            :class:`~palimpsest.restoration.judgement.spared_habits.Habits` keeps it.
         seed: of the draws.
         numbers: of clean pixels.
     """

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palimpsest.errors import UsageError
-from palimpsest.restoration.integrator import load as load_integrator
-from palimpsest.restoration.one_thread import one_thread
-from palimpsest.restoration.spared_habits import SIGNS, Habits
-from palimpsest.restoration.spared_tellers import KERNELS, NAMES, REGRESSIONS, REGRESSIONS_BESIDE
+from palimpsest.restoration.computing.one_thread import one_thread
+from palimpsest.restoration.integrator.network import load as load_integrator
+from palimpsest.restoration.judgement.spared_habits import SIGNS, Habits
+from palimpsest.restoration.judgement.spared_tellers import KERNELS, NAMES, REGRESSIONS, REGRESSIONS_BESIDE
 from palimpsest_pipelines.spared_bending import bent
 from palimpsest_pipelines.spared_examples import JUDGED, draws, gaps_of, kernels
 
@@ -162,7 +162,7 @@ def _mixed(
     examples: Draws, usual: torch.Tensor, sharp: torch.Tensor, most: torch.Tensor, strained: torch.Tensor,
     strayed: torch.Tensor,
 ) -> torch.Tensor:
-    """As :func:`~palimpsest.restoration.spared_habits.believed` mixes: mean square elsewhere, ``(draw,)``."""
+    """As :func:`~palimpsest.restoration.judgement.spared_habits.believed` mixes: mean square elsewhere, ``(draw,)``."""
     import torch
 
     product, missed = torch.tensor(examples.product), torch.tensor(examples.missed)

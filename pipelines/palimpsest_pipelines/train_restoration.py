@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import UsageError
-from palimpsest.restoration.opinion import opinion_of
-from palimpsest.restoration.sources import LINEAR, PCHIP, SOURCES
+from palimpsest.restoration.judgement.opinion import opinion_of
+from palimpsest.restoration.study.sources import LINEAR, PCHIP, SOURCES
 from palimpsest_pipelines.restoration_batches import thinned
 from palimpsest_pipelines.restoration_examples import CALIBRATING, TESTING, Example, made_examples, real_examples
 from palimpsest_pipelines.restoration_held_out import HELD_OUT, without
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
 
 RECORDED = ("gatorsense", "indian_pines")  # the recorded scenes that training may see
 EPOCHS = 12
@@ -147,7 +147,7 @@ def learn(
     """
     from safetensors.torch import save
 
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
 
     started = time.perf_counter()
     parts = split(examples)
@@ -220,7 +220,7 @@ def fit(
     """
     import torch
 
-    from palimpsest.restoration.integrator import Integrator
+    from palimpsest.restoration.integrator.network import Integrator
 
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Restore, write, and print what was done."""
-    from palimpsest.restoration.side_by_side import workers
+    from palimpsest.restoration.computing.side_by_side import workers
 
     with workers(max(0, options.workers)):
         answer = _restored(options)
@@ -93,7 +93,7 @@ def open_input(path: Path, *, is_searched: bool = True) -> tuple[Cube, bool]:
 
         return decode(path), error_model(path).bound != 0
     from palimpsest.formats import read
-    from palimpsest.restoration.defect_search import search
+    from palimpsest.restoration.defects.defect_search import search
 
     cube = read(path)
     return (search(cube).marked().cube if is_searched else cube), False
@@ -108,7 +108,7 @@ def read_mask(path: Path, cube: Cube) -> NDArray[np.bool_]:
     """
     import numpy as np
 
-    from palimpsest.restoration.given_mask import given_mask
+    from palimpsest.restoration.defects.given_mask import given_mask
 
     if path.suffix == ".npy":
         try:

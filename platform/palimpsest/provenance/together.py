@@ -65,7 +65,7 @@ def pile_again(
         FormatError: a companion, or the record that holds its mask, is not there.
         EvidenceBroken: a companion has other values than it had.
     """
-    from palimpsest.restoration.defect_search import search
+    from palimpsest.restoration.defects.defect_search import search
 
     pile, number = row.settings["group"], int(row.settings["number"])
     cubes: list[Cube] = []

@@ -1,5 +1,11 @@
 """What is brought back, by which source, and how sure it is.
 
+Behind the doors are rooms, and each uses only rooms named before it: ``computing``; ``spectrum``, ``factors`` and
+``library``, where sources of values live (a pixel's own bands, the scene's other pixels, knowledge); ``ledger``,
+``defects``, ``denoising``; ``study``, ``integrator``, ``companions`` and ``judgement``, where it is decided whom to
+believe. The integrator's five parts: ``integrator/graph_processor``, ``library/semantic_mapper``,
+``library/rule_constrainer``, ``integrator/aligner``, ``integrator/confidence``.
+
 Values live in :mod:`~palimpsest.restoration.result`, which imports no network. :func:`restore` and
 :func:`restore_group` are the doors; they are looked up when first used, because behind them stands torch.
 """

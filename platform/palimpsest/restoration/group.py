@@ -1,7 +1,8 @@
 """Cubes restored together: N go in, N come out, in the order given.
 
-Cubes of one place speak about each other's voxels (:mod:`palimpsest.restoration.together`). Cubes of one sensor but of
-other places are restored each alone: what other ground looks like in a band that is lost here misled by up to 16 dB.
+Cubes of one place speak about each other's voxels (:mod:`palimpsest.restoration.companions.together`). Cubes of one
+sensor but of other places are restored each alone: what other ground looks like in a band that is lost here misled by
+up to 16 dB.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import CubeRefused, UsageError
-from palimpsest.restoration.companion import Member, companion_of
-from palimpsest.restoration.dates import Dates, dates_of
-from palimpsest.restoration.integrator import Integrator, load
-from palimpsest.restoration.one_thread import one_thread
+from palimpsest.restoration.companions.companion import Member, companion_of
+from palimpsest.restoration.companions.dates import Dates, dates_of
+from palimpsest.restoration.companions.together import companions_of
+from palimpsest.restoration.computing.one_thread import one_thread
+from palimpsest.restoration.integrator.network import Integrator, load
 from palimpsest.restoration.organiser import is_one_place, organise
 from palimpsest.restoration.repair import repair
 from palimpsest.restoration.restorer import damage_of
-from palimpsest.restoration.together import companions_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
+    from palimpsest.restoration.companions.together import Companions
     from palimpsest.restoration.result import Restoration
-    from palimpsest.restoration.together import Companions
 
 MOST_COMPANIONS = 8  # those whose light leaves least; each costs a model and a reading of every window
 

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import Reason
-from palimpsest.restoration.coder_noise import LEAST_NOISE, as_before_coding
-from palimpsest.restoration.defect_search import ILL, Found, search
-from palimpsest.restoration.denoiser import denoise
-from palimpsest.restoration.explain import SENTENCES
-from palimpsest.restoration.feature_guard import with_features
-from palimpsest.restoration.one_thread import one_thread
-from palimpsest.restoration.planes import planes_of, runs
+from palimpsest.restoration.computing.one_thread import one_thread
+from palimpsest.restoration.computing.planes import planes_of, runs
+from palimpsest.restoration.computing.side_by_side import done, side_by_side
+from palimpsest.restoration.defects.defect_search import ILL, Found, search
+from palimpsest.restoration.denoising.coder_noise import LEAST_NOISE, as_before_coding
+from palimpsest.restoration.denoising.denoiser import denoise
+from palimpsest.restoration.denoising.feature_guard import with_features
+from palimpsest.restoration.factors.robust_factors import fit_robust, whole_view
+from palimpsest.restoration.ledger.explain import SENTENCES
+from palimpsest.restoration.ledger.rule_check import held_to_bounds
 from palimpsest.restoration.restorer import damage_of, restore, untouched
 from palimpsest.restoration.result import FULL_TRUST, Contribution, Decision, ProvenanceClass, Restoration, on_grid
-from palimpsest.restoration.robust_factors import fit_robust, whole_view
-from palimpsest.restoration.rule_check import held_to_bounds
-from palimpsest.restoration.side_by_side import done, side_by_side
 from palimpsest.restoration.view import ACCEPTED, HIDDEN, LEFT_ALONE, Axis, to_repair, unit_of
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from palimpsest.cubes import Cube
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.integrator import Integrator
-    from palimpsest.restoration.together import Companions
+    from palimpsest.restoration.companions.together import Companions
+    from palimpsest.restoration.integrator.network import Integrator
 
 STRIPE, DENOISE = (Decision(name, SENTENCES[name]) for name in ("stripe.offset", "correlation.denoise"))
 NINETY = 1.645  # half of a 90 % interval, in standard deviations

@@ -15,19 +15,19 @@ import numpy as np
 
 from palimpsest.cubes import Cube, Reason
 from palimpsest.errors import CubeRefused
-from palimpsest.restoration.correlation_decoder import expand, mixture
-from palimpsest.restoration.explain import Ledger
-from palimpsest.restoration.grid import Grid
-from palimpsest.restoration.integrator import Integrator, check_parts, load
-from palimpsest.restoration.modelled import how_made
-from palimpsest.restoration.one_thread import one_thread
+from palimpsest.restoration.computing.one_thread import one_thread
+from palimpsest.restoration.computing.side_by_side import side_by_side
+from palimpsest.restoration.integrator.network import Integrator, check_parts, load
+from palimpsest.restoration.judgement.correlation_decoder import expand, mixture
+from palimpsest.restoration.judgement.spared import Spared, spared_of
+from palimpsest.restoration.judgement.verdict import Verdict, judge
+from palimpsest.restoration.ledger.explain import Ledger
+from palimpsest.restoration.ledger.grid import Grid
+from palimpsest.restoration.library.modelled import how_made
+from palimpsest.restoration.library.rule_constrainer import Constrainer
 from palimpsest.restoration.result import ProvenanceClass, Restoration
-from palimpsest.restoration.rule_constrainer import Constrainer
-from palimpsest.restoration.side_by_side import side_by_side
-from palimpsest.restoration.sources import GROUP, SOURCES, propose
-from palimpsest.restoration.spared import Spared, spared_of
-from palimpsest.restoration.study import Study, study
-from palimpsest.restoration.verdict import Verdict, judge
+from palimpsest.restoration.study.sources import GROUP, SOURCES, propose
+from palimpsest.restoration.study.study import Study, study
 from palimpsest.restoration.view import ACCEPTED, LEFT_ALONE, to_repair, view_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest.restoration.together import Companions
+    from palimpsest.restoration.companions.together import Companions
 
 WINDOW_PIXELS = 4096
 
@@ -55,7 +55,8 @@ def restore(
         knowledge: a compiled release; None restores by statistics alone.
         mask: True = usable, ``(band, row, col)``: damage given by hand, beside the cube's own.
         weights: the integrator, or where its weights are; the packaged ones when left out.
-        parts_left_out: parts of the integrator to do without (:data:`~palimpsest.restoration.integrator.PARTS`).
+        parts_left_out: parts of the integrator to do without, of
+            :data:`~palimpsest.restoration.integrator.network.PARTS`.
         edges: False removes the edges of the graph.
         is_decoded: the cube comes from a lossy stream: untouched voxels are 'coded' and not 'measured'.
         infer_opaque: also infer what opaque windows and noisy bands would have shown; otherwise they stay as stored.

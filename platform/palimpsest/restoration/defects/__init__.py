@@ -1,0 +1,1 @@
+"""Which voxels to distrust: those a caller marks, stuck ones, and those that a pixel's other bands contradict."""

@@ -1,0 +1,1 @@
+"""Noise taken off measured voxels, and what must not go with it."""

@@ -1,0 +1,1 @@
+"""The trained network that judges: correlation encoder, graph processor, aligner, confidence estimator."""
