@@ -21,7 +21,7 @@ from palimpsest.knowledge.probability import Calibration, reliability, sure
 from palimpsest.knowledge.release import load
 from palimpsest_api.main import create_app
 from palimpsest_api.settings import Settings
-from palimpsest_pipelines.alignment_calibration import judged, pairs
+from palimpsest_pipelines.calibration.alignment import judged, pairs
 
 VOCABULARY = """
 @prefix skos: <http://www.w3.org/2004/02/skos/core#> .

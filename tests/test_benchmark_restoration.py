@@ -14,8 +14,9 @@ from palimpsest.knowledge.release import load
 from palimpsest.restoration.restorer import restore
 from palimpsest.scenes import KINDS, SENSORS, degrade, make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
-from palimpsest_pipelines import restoration_cases, restoration_pictures
-from palimpsest_pipelines.restoration_cases import (
+from palimpsest_pipelines.restoration_benchmark import cases as restoration_cases
+from palimpsest_pipelines.restoration_benchmark import pictures as restoration_pictures
+from palimpsest_pipelines.restoration_benchmark.cases import (
     DRAWS,
     MEASURED,
     Case,
@@ -26,8 +27,8 @@ from palimpsest_pipelines.restoration_cases import (
     scene_cases,
     whole_bands,
 )
-from palimpsest_pipelines.restoration_rivals import cached, interpolated, rivals_for
-from palimpsest_pipelines.restoration_scores import (
+from palimpsest_pipelines.restoration_benchmark.rivals import cached, interpolated, rivals_for
+from palimpsest_pipelines.restoration_benchmark.scores import (
     NOISELESS,
     Result,
     by_reason,

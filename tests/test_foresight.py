@@ -131,7 +131,7 @@ def test_a_cut_chunk_is_refused_or_read_but_never_hangs():
 def test_the_integer_network_follows_its_floating_point_twin():
     torch = pytest.importorskip("torch")
     from palimpsest.codec.entropy.planes import Observer
-    from palimpsest_pipelines.foresight_training import ForesightNetwork, bits, to_integers
+    from palimpsest_pipelines.codec_training.foresight_training import ForesightNetwork, bits, to_integers
 
     torch.manual_seed(0)
     network = ForesightNetwork(16, 8)

@@ -11,10 +11,10 @@ from palimpsest.cubes.bands import Reason
 from palimpsest.knowledge.release import load
 from palimpsest.restoration.repair import repair
 from palimpsest.scenes import make_scene
-from palimpsest_pipelines import restoration_held_out as held
-from palimpsest_pipelines.restoration_cases import scene_cases, whole_bands
-from palimpsest_pipelines.restoration_held_out import HELD_OUT, SUBJECTS, added, without, word_of
-from palimpsest_pipelines.restoration_scores import Result, by_ground, intervals, pooled
+from palimpsest_pipelines.restoration_benchmark import held_out as held
+from palimpsest_pipelines.restoration_benchmark.cases import scene_cases, whole_bands
+from palimpsest_pipelines.restoration_benchmark.held_out import HELD_OUT, SUBJECTS, added, without, word_of
+from palimpsest_pipelines.restoration_benchmark.scores import Result, by_ground, intervals, pooled
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,8 @@ from palimpsest.restoration.study.context import CELL_DOUBT, CELL_FEATURES, CELL
 from palimpsest.restoration.study.sources import KNOWLEDGE, KRIGING, LOW_RANK, SOURCES
 from palimpsest.restoration.study.study import study
 from palimpsest.restoration.study.trials import log, unlog
-from palimpsest_pipelines.restoration_examples import example_of
-from palimpsest_pipelines.restoration_intervals import (
+from palimpsest_pipelines.restoration_training.examples import example_of
+from palimpsest_pipelines.restoration_training.intervals import (
     FEWEST_EXAMPLES,
     NAMELESS,
     Witness,

@@ -17,7 +17,7 @@ from palimpsest.knowledge.mixtures import compose
 from palimpsest.knowledge.probability import Calibration, fitted, reliability
 from palimpsest.knowledge.release import load
 from palimpsest.spectra import resample
-from palimpsest_pipelines.identification_calibration import JUDGED_ON, TAUGHT_BY, judge
+from palimpsest_pipelines.calibration.identification import JUDGED_ON, TAUGHT_BY, judge
 
 CENTRE = np.arange(430.0, 2440.0, 9.5)
 BANDS = BandTable(CENTRE.size, CENTRE, np.full(CENTRE.size, 9.5))

@@ -20,7 +20,7 @@ from palimpsest.restoration.study.context import (
 from palimpsest.restoration.study.evidence import gather
 from palimpsest.restoration.study.study import sample_of, study
 from palimpsest.restoration.study.trials import STRETCH_NOISE
-from palimpsest_pipelines.restoration_batches import _noise_doubted
+from palimpsest_pipelines.restoration_training.batches import _noise_doubted
 
 NOISE = 0.01
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from palimpsest_pipelines import restoration_faults as faults
+from palimpsest_pipelines.restoration_training import faults
 
 CENTRES = np.linspace(420.0, 2450.0, 180)
 

@@ -16,11 +16,11 @@ from palimpsest.restoration.integrator.network import load as load_integrator
 from palimpsest.restoration.study.sources import LIBRARY, SOURCES
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines import benchmark_restoration as bench
-from palimpsest_pipelines.restoration_cases import clean_case, scene_cases, whole_bands
-from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, load, save
-from palimpsest_pipelines.restoration_rivals import interpolated, ridge, rivals_for
-from palimpsest_pipelines.restoration_scores import score
-from palimpsest_pipelines.restoration_sources import SOURCE, answers
+from palimpsest_pipelines.restoration_benchmark.cases import clean_case, scene_cases, whole_bands
+from palimpsest_pipelines.restoration_benchmark.judges import FixedWeights, PerNode, Rivals, alone, load, save
+from palimpsest_pipelines.restoration_benchmark.rivals import interpolated, ridge, rivals_for
+from palimpsest_pipelines.restoration_benchmark.scores import score
+from palimpsest_pipelines.restoration_benchmark.sources import SOURCE, answers
 
 
 def seeded(kind: type[Integrator] = Integrator, members: int = 1) -> Integrator:

@@ -27,7 +27,7 @@ from palimpsest.restoration.study.sources import LIBRARY_RESIDUAL, LOW_RANK, SOU
 from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import Axis, noise_per_band, unit_of, view_of
 from palimpsest.scenes import degrade, make_scene
-from palimpsest_pipelines.restoration_cases import whole_bands
+from palimpsest_pipelines.restoration_benchmark.cases import whole_bands
 
 
 def view_all(cube: Cube):

@@ -1,7 +1,7 @@
 """Restoration after coding, and its cost: the two parts of the benchmark run and say what they should."""
 
-from palimpsest_pipelines import restoration_parts as parts
 from palimpsest_pipelines.benchmark_restoration import Plan
+from palimpsest_pipelines.restoration_benchmark import parts
 
 
 def test_cost_is_measured_in_a_process_of_its_own():

@@ -15,14 +15,14 @@ from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.knowledge.rule_forms import SensorRule, compile_rules, scope_labels
 from palimpsest.restoration.view import Axis
-from palimpsest_pipelines import restoration_loss
-from palimpsest_pipelines.restoration_batches import thinned
-from palimpsest_pipelines.restoration_examples import example_of
-from palimpsest_pipelines.restoration_penalty import Held, Places, held_to, rows_of
+from palimpsest_pipelines.restoration_training import loss as restoration_loss
+from palimpsest_pipelines.restoration_training.batches import thinned
+from palimpsest_pipelines.restoration_training.examples import example_of
+from palimpsest_pipelines.restoration_training.penalty import Held, Places, held_to, rows_of
 
 if TYPE_CHECKING:
     from palimpsest.knowledge.rules import Material
-    from palimpsest_pipelines.restoration_examples import Example
+    from palimpsest_pipelines.restoration_training.examples import Example
 
 CENTRE = np.linspace(380.0, 2500.0, 224)  # as AVIRIS has them
 RULES = {rule.iri.rsplit("/", 1)[1]: rule for rule in knowledge().rules}

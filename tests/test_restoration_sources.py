@@ -21,9 +21,9 @@ from palimpsest.restoration.study.context import RUN_FEATURES, SOURCE_FEATURES
 from palimpsest.restoration.study.sources import KNOWLEDGE, KRIGING, LIT, SOURCES
 from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import Axis, View
-from palimpsest_pipelines import restoration_examples
-from palimpsest_pipelines.restoration_batches import merged
-from palimpsest_pipelines.restoration_examples import is_for_learning, made_examples
+from palimpsest_pipelines.restoration_training import examples as restoration_examples
+from palimpsest_pipelines.restoration_training.batches import merged
+from palimpsest_pipelines.restoration_training.examples import is_for_learning, made_examples
 
 
 def gap_of(first: int, last: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from palimpsest.restoration.restorer import damage_of
 from palimpsest.restoration.study.shared_error import shared_error
 from palimpsest.restoration.study.study import study
 from palimpsest.scenes import make_scene
-from palimpsest_pipelines.restoration_cases import scene_cases, whole_bands
+from palimpsest_pipelines.restoration_benchmark.cases import scene_cases, whole_bands
 
 
 @pytest.fixture(scope="module")

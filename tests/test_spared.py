@@ -13,8 +13,8 @@ from palimpsest.restoration.restorer import damage_of, restore
 from palimpsest.restoration.study.sources import runs_of
 from palimpsest.restoration.study.study import study
 from palimpsest.scenes import make_scene
-from palimpsest_pipelines.restoration_cases import clean_case, scene_cases, whole_bands
-from palimpsest_pipelines.restoration_scores import score
+from palimpsest_pipelines.restoration_benchmark.cases import clean_case, scene_cases, whole_bands
+from palimpsest_pipelines.restoration_benchmark.scores import score
 
 
 def scene():

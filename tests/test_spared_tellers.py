@@ -8,7 +8,7 @@ import pytest
 from palimpsest.errors import ModelMissing
 from palimpsest.restoration.judgement.spared_habits import Habits, believed, counted, load, products, stray
 from palimpsest.restoration.judgement.spared_tellers import NAMES, REGRESSIONS, REGRESSIONS_BESIDE, strain, tellers
-from palimpsest_pipelines.restoration_rivals import ridge
+from palimpsest_pipelines.restoration_benchmark.rivals import ridge
 
 BANDS, GAP, PIXELS = 40, 12, 300
 CALM = np.zeros(REGRESSIONS)

@@ -15,9 +15,17 @@ from palimpsest.restoration.integrator.network import load as load_integrator
 from palimpsest.restoration.judgement.spared_habits import LEAST_SHARED, SIGNS, believed
 from palimpsest.restoration.judgement.spared_habits import load as load_habits
 from palimpsest.restoration.judgement.spared_tellers import DOUBTS, KERNELS, NAMES, strain, tellers
-from palimpsest_pipelines.spared_bending import bent
-from palimpsest_pipelines.spared_examples import DRAWS, JUDGED, RIDGE, Draws, draws, gaps_of, kernels
-from palimpsest_pipelines.spared_training import SCENES, fit, fit_kernels, loss, missed_by, scored
+from palimpsest_pipelines.restoration_training.spared_bending import bent
+from palimpsest_pipelines.restoration_training.spared_examples import (
+    DRAWS,
+    JUDGED,
+    RIDGE,
+    Draws,
+    draws,
+    gaps_of,
+    kernels,
+)
+from palimpsest_pipelines.restoration_training.spared_training import SCENES, fit, fit_kernels, loss, missed_by, scored
 
 NUMBERS = (1, 3)
 SHIPPED = load_habits()
@@ -161,7 +169,7 @@ def test_habits_that_cannot_be_are_refused():
 
 
 def test_the_command_writes_habits_that_can_ship_and_a_card(tmp_path, monkeypatch, capsys, gaps):
-    from palimpsest_pipelines import spared_training
+    from palimpsest_pipelines.restoration_training import spared_training
 
     made = {0: gaps[0], 1: gaps[-1]}
     monkeypatch.setattr(

@@ -62,7 +62,7 @@ def test_the_integer_levels_follow_their_floating_point_twin():
     torch = pytest.importorskip("torch")
     from safetensors.numpy import save
 
-    from palimpsest_pipelines.level_networks import LevelNetwork, to_integers
+    from palimpsest_pipelines.codec_training.level_networks import LevelNetwork, to_integers
 
     torch.manual_seed(0)
     level = LevelNetwork(columns=2, hidden=3, half=2)
@@ -145,8 +145,9 @@ def test_a_first_state_survives_its_packing_and_decodes():
 @pytest.mark.slow
 def test_a_short_training_writes_weights_and_a_scorecard(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    from palimpsest_pipelines import basis_training, foresight_training, scorecard, train_codec, training_data
-    from palimpsest_pipelines.foresight_training import ForesightTraining
+    from palimpsest_pipelines import train_codec
+    from palimpsest_pipelines.codec_training import basis_training, foresight_training, scorecard, training_data
+    from palimpsest_pipelines.codec_training.foresight_training import ForesightTraining
 
     monkeypatch.setattr(training_data, "MADE", (("mixed", "vnir"),))
     monkeypatch.setattr(training_data, "IMAGES", ())

@@ -13,8 +13,8 @@ from palimpsest.restoration.integrator.network import Integrator, Judgement
 from palimpsest.restoration.study.sources import LIBRARY, LINEAR
 from palimpsest.restoration.study.study import study
 from palimpsest.restoration.study.trials import EVERYONE
-from palimpsest_pipelines.restoration_batches import merged
-from palimpsest_pipelines.restoration_judges import PerNode, alone
+from palimpsest_pipelines.restoration_benchmark.judges import PerNode, alone
+from palimpsest_pipelines.restoration_training.batches import merged
 
 
 def seeded(kind: type[Integrator] = Integrator, members: int = 1) -> Integrator:

@@ -14,7 +14,7 @@ from palimpsest.restoration.integrator.network import Integrator
 from palimpsest.restoration.integrator.trial_stacking import LEAST_SCORE, TrialStacking, stacked
 from palimpsest.restoration.study.sources import LINEAR, SOURCES, Run
 from palimpsest.restoration.study.trials import CALM, deep
-from palimpsest_pipelines.restoration_judges import PerNode, StackedTrials
+from palimpsest_pipelines.restoration_benchmark.judges import PerNode, StackedTrials
 
 
 def test_the_steps_go_to_the_convex_weights_of_least_error():

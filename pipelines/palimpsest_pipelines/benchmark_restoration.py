@@ -1,8 +1,8 @@
 """Restoration measured against rivals in one run, on the same struck cubes.
 
-Cases: :mod:`~palimpsest_pipelines.restoration_cases`. Rivals: linear and PCHIP interpolation along the spectrum, and,
-where their folder is given, the restorers there; their figures are cached by cube, case and code. Ours: as
-``palimpsest restore`` does it (noise is taken off where noise was added); with ``ablation`` also without edges and
+Cases: :mod:`~palimpsest_pipelines.restoration_benchmark.cases`. Rivals: linear and PCHIP interpolation along the
+spectrum, and, where their folder is given, the restorers there; their figures are cached by cube, case and code. Ours:
+as ``palimpsest restore`` does it (noise is taken off where noise was added); with ``ablation`` also without edges and
 without each part; with ``wrong`` under knowledge that misleads: minerals alone, and a shuffled graph; with ``judges``
 as each seed of training alone would judge, as a network without edges and as fixed weights would, and as each source
 alone would answer.
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import UsageError
-from palimpsest_pipelines.restoration_cases import DECODED, Case, cases_of, cell_of, draw_of
-from palimpsest_pipelines.restoration_clean import LIBRARY_ONLY, OURS, clean_table
-from palimpsest_pipelines.restoration_judges import StackedTrials, alone, rivals_beside
-from palimpsest_pipelines.restoration_judges import load as load_judges
-from palimpsest_pipelines.restoration_pictures import draw
-from palimpsest_pipelines.restoration_rivals import ORACLE, RIDGE, cached, interpolated, rivals_for
-from palimpsest_pipelines.restoration_scores import (
+from palimpsest_pipelines.restoration_benchmark.cases import DECODED, Case, cases_of, cell_of, draw_of
+from palimpsest_pipelines.restoration_benchmark.clean import LIBRARY_ONLY, OURS, clean_table
+from palimpsest_pipelines.restoration_benchmark.judges import StackedTrials, alone, rivals_beside
+from palimpsest_pipelines.restoration_benchmark.judges import load as load_judges
+from palimpsest_pipelines.restoration_benchmark.pictures import draw
+from palimpsest_pipelines.restoration_benchmark.rivals import ORACLE, RIDGE, cached, interpolated, rivals_for
+from palimpsest_pipelines.restoration_benchmark.scores import (
     MANY,
     Result,
     by_ground,
@@ -37,7 +37,7 @@ from palimpsest_pipelines.restoration_scores import (
     sharpness,
     total,
 )
-from palimpsest_pipelines.restoration_sources import SOURCE, answers, sources_table
+from palimpsest_pipelines.restoration_benchmark.sources import SOURCE, answers, sources_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -24,11 +24,11 @@ from palimpsest.codec.entropy import first_state, foresight
 from palimpsest.codec.quantisation import cells
 from palimpsest.codec.space import weights
 from palimpsest.codec.space.spatial import Gains, LevelTransform
-from palimpsest_pipelines import basis_training, foresight_training, scorecard
-from palimpsest_pipelines.foresight_training import ForesightTraining
-from palimpsest_pipelines.level_networks import LevelNetwork, to_integers
-from palimpsest_pipelines.rate_model import BIT_IN_SQUARED_STEPS, RateModel, cost
-from palimpsest_pipelines.training_data import Teacher, tasks, teachers
+from palimpsest_pipelines.codec_training import basis_training, foresight_training, scorecard
+from palimpsest_pipelines.codec_training.foresight_training import ForesightTraining
+from palimpsest_pipelines.codec_training.level_networks import LevelNetwork, to_integers
+from palimpsest_pipelines.codec_training.rate_model import BIT_IN_SQUARED_STEPS, RateModel, cost
+from palimpsest_pipelines.codec_training.training_data import Teacher, tasks, teachers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,8 @@
 
 Made scenes, and the two recorded ones that training may see (given by the caller), are split by scene: 70 % to learn
 from, 20 % to calibrate the intervals on, 10 % to be measured on. One thread, one seed, the same weights each time. The
-loss is :mod:`~palimpsest_pipelines.restoration_loss`; intervals learn by likelihood and are then scaled conformally.
+loss is :mod:`~palimpsest_pipelines.restoration_training.loss`; intervals learn by likelihood and are then scaled
+conformally.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ import numpy as np
 from palimpsest.errors import UsageError
 from palimpsest.restoration.judgement.opinion import opinion_of
 from palimpsest.restoration.study.sources import LINEAR, PCHIP, SOURCES
-from palimpsest_pipelines.restoration_batches import thinned
-from palimpsest_pipelines.restoration_examples import CALIBRATING, TESTING, Example, made_examples, real_examples
-from palimpsest_pipelines.restoration_held_out import HELD_OUT, without
-from palimpsest_pipelines.restoration_intervals import Witness, calibrate, coverage, grounds_of, mixed_errors
-from palimpsest_pipelines.restoration_judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
-from palimpsest_pipelines.restoration_judges import save as save_rivals
-from palimpsest_pipelines.restoration_loss import loss_of
+from palimpsest_pipelines.restoration_benchmark.held_out import HELD_OUT, without
+from palimpsest_pipelines.restoration_benchmark.judges import FixedWeights, PerNode, Rivals, alone, rivals_beside
+from palimpsest_pipelines.restoration_benchmark.judges import save as save_rivals
+from palimpsest_pipelines.restoration_training.batches import thinned
+from palimpsest_pipelines.restoration_training.examples import (
+    CALIBRATING,
+    TESTING,
+    Example,
+    made_examples,
+    real_examples,
+)
+from palimpsest_pipelines.restoration_training.intervals import Witness, calibrate, coverage, grounds_of, mixed_errors
+from palimpsest_pipelines.restoration_training.loss import loss_of
 
 if TYPE_CHECKING:
     import argparse

@@ -111,8 +111,8 @@ def run(options: argparse.Namespace) -> int:
         from palimpsest.knowledge.facts import Facts
         from palimpsest.knowledge.probability import Calibration
         from palimpsest.knowledge.release import load
-        from palimpsest_pipelines.alignment_calibration import judged, pairs
-        from palimpsest_pipelines.identification_calibration import judge
+        from palimpsest_pipelines.calibration.alignment import judged, pairs
+        from palimpsest_pipelines.calibration.identification import judge
 
         release = load("packaged")
         table = judged(pairs(release, Facts(packaged().triples()))).to_dict()
@@ -144,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
             wrong=options.wrong, judges=options.judges, out=options.out, saw=options.saw, pictures=options.pictures,
         )
         if options.parts:
-            from palimpsest_pipelines.restoration_parts import run_parts
+            from palimpsest_pipelines.restoration_benchmark.parts import run_parts
 
             table = dict(run_parts(tuple(options.parts), wanted, note))
         else:

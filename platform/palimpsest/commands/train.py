@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 def _identification(options: argparse.Namespace) -> int:
     from palimpsest.atomic import write_bytes
     from palimpsest.knowledge.release import load
-    from palimpsest_pipelines.identification_calibration import learn
+    from palimpsest_pipelines.calibration.identification import learn
 
     where = options.out / "calibration.json"
     learnt = learn(load("packaged"), note)
@@ -98,14 +98,14 @@ def _restoration(options: argparse.Namespace) -> int:
 def _spared(options: argparse.Namespace) -> int:
     import torch
 
-    from palimpsest_pipelines.spared_training import main
+    from palimpsest_pipelines.restoration_training.spared_training import main
 
     torch.set_num_threads(options.threads)
     return main(options)
 
 
 def _leaves(options: argparse.Namespace) -> int:
-    from palimpsest_pipelines.leaf_calibration import main
+    from palimpsest_pipelines.calibration.leaves import main
     from palimpsest_pipelines.ontologies.library import FOLDER
 
     if options.libraries is None:

@@ -5,7 +5,7 @@ decoding ('restore --denoise'), once taken off before coding too ('compress --de
 same rate and the best of its denoisers. Judged against the clean scene: decibels, and on made scenes the share of
 pixels whose label is the clean scene's. 'cost': seconds and peak memory of made scenes with mixed defects, each in a
 process of its own. 'held_out': materials that no training saw, added as Turtle
-(:mod:`~palimpsest_pipelines.restoration_held_out`).
+(:mod:`~palimpsest_pipelines.restoration_benchmark.held_out`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palimpsest_pipelines.restoration_cases import Case, cases_of
-from palimpsest_pipelines.restoration_rivals import module, noise_rivals
-from palimpsest_pipelines.restoration_scores import score
+from palimpsest_pipelines.restoration_benchmark.cases import Case, cases_of
+from palimpsest_pipelines.restoration_benchmark.rivals import module, noise_rivals
+from palimpsest_pipelines.restoration_benchmark.scores import score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ def run_parts(parts: tuple[str, ...], plan: Plan, note: Callable[[str], None]) -
                 table[f"cost {'x'.join(map(str, size))} {way} {name}"] = value
                 note(f"cost {size} {way:<6} {name:<20} {value:10.2f}")
     if "held_out" in parts:
-        from palimpsest_pipelines.restoration_held_out import measured
+        from palimpsest_pipelines.restoration_benchmark.held_out import measured
 
         table |= measured(note, plan.saw)
     return table

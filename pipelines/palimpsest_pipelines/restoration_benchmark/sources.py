@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest_pipelines.restoration_clean import OURS
+from palimpsest_pipelines.restoration_benchmark.clean import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from palimpsest_pipelines.restoration_cases import Case
-    from palimpsest_pipelines.restoration_scores import Result
+    from palimpsest_pipelines.restoration_benchmark.cases import Case
+    from palimpsest_pipelines.restoration_benchmark.scores import Result
 
 SOURCE = f"{OURS} source "  # and its name
 ALLOWED_DB = 0.3  # behind the best source

@@ -2,8 +2,8 @@
 
 The loss is the logarithm of the mean squared error of each case, so that a decibel counts the same in every case, with
 charges for being worse than plain interpolation, for being worse than the best single source, and for breaking rules of
-the release that the truth keeps (:mod:`~palimpsest_pipelines.restoration_penalty`); the judge's own expectation of its
-error learns by likelihood.
+the release that the truth keeps (:mod:`~palimpsest_pipelines.restoration_training.penalty`); the judge's own
+expectation of its error learns by likelihood.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.restoration.study.sources import LINEAR, PCHIP
-from palimpsest_pipelines.restoration_batches import merged
+from palimpsest_pipelines.restoration_training.batches import merged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from palimpsest.restoration.integrator.network import Integrator
-    from palimpsest_pipelines.restoration_examples import Example
+    from palimpsest_pipelines.restoration_training.examples import Example
 
 CHARGE = 2.0  # for a case that comes out worse than a line or a cubic
 RULES = 0.3  # for a case that breaks rules by e - 1 times what is felt

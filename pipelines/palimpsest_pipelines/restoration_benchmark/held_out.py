@@ -218,8 +218,8 @@ def _restored(
 ) -> Iterator[tuple[str, str, Gain, Restoration, NDArray[np.bool_]]]:
     """Every wide case under every release: case, release, gain, restoration, the subject's pixels."""
     from palimpsest.restoration.repair import repair
-    from palimpsest_pipelines.restoration_cases import scene_cases, whole_bands
-    from palimpsest_pipelines.restoration_rivals import interpolated
+    from palimpsest_pipelines.restoration_benchmark.cases import scene_cases, whole_bands
+    from palimpsest_pipelines.restoration_benchmark.rivals import interpolated
 
     scene, pixels = scene_with(subject, packaged)
     cube = whole_bands(scene.observed)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest_pipelines.restoration_cases import cell_of
-from palimpsest_pipelines.restoration_rivals import RIDGE, UNMIXED
+from palimpsest_pipelines.restoration_benchmark.cases import cell_of
+from palimpsest_pipelines.restoration_benchmark.rivals import RIDGE, UNMIXED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from palimpsest_pipelines.restoration_scores import Result
+    from palimpsest_pipelines.restoration_benchmark.scores import Result
 
 OURS = "palimpsest"
 LIBRARY_ONLY = "palimpsest library-only"  # the few clean pixels of a wide gap hidden as well

@@ -12,7 +12,7 @@ import numpy as np
 
 from palimpsest.codec.spectrum import basis_coder, spectral
 from palimpsest.codec.spectrum.basis_coder import BasisState
-from palimpsest_pipelines.training_data import TEACHERS
+from palimpsest_pipelines.codec_training.training_data import TEACHERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

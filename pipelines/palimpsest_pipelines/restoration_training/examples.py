@@ -3,8 +3,9 @@
 Knowledge is varied as it will be in life: all of it, a random part, with the scene's own materials held out, only
 minerals (wrong on most places), every material with another's spectrum, none. So is what was recorded: reflectance;
 radiance under a sun and an atmosphere; raw numbers with a dark signal and centres some nanometres off; bands that are
-calibrated a little wrong each; the faults of recorded scenes (:mod:`~palimpsest_pipelines.restoration_faults`); cubes
-without wavelengths; cubes that a stream was made of and decoded from.
+calibrated a little wrong each; the faults of recorded scenes
+(:mod:`~palimpsest_pipelines.restoration_training.faults`); cubes without wavelengths; cubes that a stream was made of
+and decoded from.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from palimpsest.restoration.study.sources import KRIGING, LINEAR, PCHIP
 from palimpsest.restoration.study.study import Study, study
 from palimpsest.restoration.view import view_of
 from palimpsest.scenes import KINDS, WIDE_CASES, degrade, make_scene
-from palimpsest_pipelines import restoration_faults as faults
-from palimpsest_pipelines.restoration_penalty import Held, Places, held_to
+from palimpsest_pipelines.restoration_training import faults
+from palimpsest_pipelines.restoration_training.penalty import Held, Places, held_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

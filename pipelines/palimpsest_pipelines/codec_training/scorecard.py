@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from palimpsest.codec.entropy.foresight import Foresight
     from palimpsest.codec.quantisation.cells import Offsets, Sums
-    from palimpsest_pipelines.training_data import Teacher
+    from palimpsest_pipelines.codec_training.training_data import Teacher
 
 FRACTION_BITS = 6
 TEACHING = SIXTEEN  # states of the quantiser that teaches and measures here: the one that ships

@@ -22,7 +22,7 @@ from palimpsest.knowledge.probability import (
     reliability,
     sure,
 )
-from palimpsest_pipelines.alignment_calibration import SEEDS, learnt, pairs
+from palimpsest_pipelines.calibration.alignment import SEEDS, learnt, pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

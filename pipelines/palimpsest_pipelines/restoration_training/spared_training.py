@@ -1,8 +1,9 @@
 """``palimpsest train spared``: how far each way of telling a lost band from a few clean pixels is believed.
 
-Examples: :mod:`~palimpsest_pipelines.spared_examples`, made scenes alone, judged by the weights that ship, and each
-once more with a judgement that is wrong on purpose (:mod:`~palimpsest_pipelines.spared_bending`). For every three
-scenes to learn from one more is made and kept back to measure, as it is.
+Examples: :mod:`~palimpsest_pipelines.restoration_training.spared_examples`, made scenes alone, judged by the weights
+that ship, and each once more with a judgement that is wrong on purpose
+(:mod:`~palimpsest_pipelines.restoration_training.spared_bending`). For every three scenes to learn from one more is
+made and kept back to measure, as it is.
 
 Loss: the margin in decibels over the better of the judgement and the ridge on the same pixels, at most six, losses
 counted ten times, and a pull of 0.002 times the habits' squares. Optimiser: Adam, 400 steps over all examples at
@@ -24,8 +25,8 @@ from palimpsest.restoration.computing.one_thread import one_thread
 from palimpsest.restoration.integrator.network import load as load_integrator
 from palimpsest.restoration.judgement.spared_habits import SIGNS, Habits
 from palimpsest.restoration.judgement.spared_tellers import KERNELS, NAMES, REGRESSIONS, REGRESSIONS_BESIDE
-from palimpsest_pipelines.spared_bending import bent
-from palimpsest_pipelines.spared_examples import JUDGED, draws, gaps_of, kernels
+from palimpsest_pipelines.restoration_training.spared_bending import bent
+from palimpsest_pipelines.restoration_training.spared_examples import JUDGED, draws, gaps_of, kernels
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.knowledge.rules import KnowledgeBase
-    from palimpsest_pipelines.spared_examples import Draws
+    from palimpsest_pipelines.restoration_training.spared_examples import Draws
 
 SCENES, KEPT_BACK = 84, 3  # scenes to learn from; one more is kept back for each so many
 STEPS, RATE, PULL = 400, 0.05, 0.002

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.restoration.result import Restoration
-    from palimpsest_pipelines.restoration_cases import Case
+    from palimpsest_pipelines.restoration_benchmark.cases import Case
 
 BAND_GROUP_NAMES = ("visible", "near infrared", "to 1350 nm", "to 1800 nm", "beyond", "no wavelengths")
 KIND_NAMES = ("short gap", "wide gap", "single voxels", "noise")

@@ -22,7 +22,7 @@ from palimpsest.codec.entropy.details import RECORDED
 from palimpsest.codec.entropy.foresight import INPUTS, OUTPUTS, PLACES, SIGNS, Foresight
 from palimpsest.codec.entropy.planes import MixerState, Observer
 from palimpsest.codec.tiles.tile import TileCoder, level_count
-from palimpsest_pipelines.scorecard import FRACTION_BITS, TEACHING, units_of
+from palimpsest_pipelines.codec_training.scorecard import FRACTION_BITS, TEACHING, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from palimpsest.codec.space.spatial import LevelTransform
-    from palimpsest_pipelines.training_data import Teacher
+    from palimpsest_pipelines.codec_training.training_data import Teacher
 
     Seen = NDArray[np.int16]
 

@@ -13,7 +13,7 @@ from scipy.interpolate import PchipInterpolator, interp1d
 
 from palimpsest.cubes import Cube
 from palimpsest.errors import UsageError
-from palimpsest_pipelines.restoration_cases import MIXED
+from palimpsest_pipelines.restoration_benchmark.cases import MIXED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest_pipelines.restoration_cases import Case
+    from palimpsest_pipelines.restoration_benchmark.cases import Case
 
     Restorer = Callable[[], NDArray[np.float32]]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from palimpsest.codec.space.spatial import Gains
-    from palimpsest_pipelines.level_networks import LevelNetwork
+    from palimpsest_pipelines.codec_training.level_networks import LevelNetwork
 
 BIT_IN_SQUARED_STEPS = 0.1155
 BANDS = 13  # three orientations of four levels, and the coarse plane

@@ -3,11 +3,11 @@
 Scenes of 32 x 32 pixels, the six kinds of place in turn, the sensor drawn of four, noise of 0.3 to 2 times the
 sensor's. Of five rounds of the kinds three are stored as reflectance (0.4), radiance (0.25) or raw numbers (0.35), a
 fifth of these without wavelengths and a tenth restored without knowledge, with the faults of recorded scenes
-(:mod:`~palimpsest_pipelines.restoration_faults`); two rounds are as their sensor measured them, without faults, since
-not every judgement is wrong. Scene seeds lie above those that the judge learns from. Of each scene up to three wide
-gaps are struck in all pixels, studied once and judged. From 300 pixels of a gap 1, 2, 3, 5, 10 and 20 are drawn as
-clean, three times each (one pixel of a bent gap: once): they show what was measured; the ways they tell it in are
-measured on up to 200 of the others against the truth without noise.
+(:mod:`~palimpsest_pipelines.restoration_training.faults`); two rounds are as their sensor measured them, without
+faults, since not every judgement is wrong. Scene seeds lie above those that the judge learns from. Of each scene up to
+three wide gaps are struck in all pixels, studied once and judged. From 300 pixels of a gap 1, 2, 3, 5, 10 and 20 are
+drawn as clean, three times each (one pixel of a bent gap: once): they show what was measured; the ways they tell it in
+are measured on up to 200 of the others against the truth without noise.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from palimpsest.restoration.study.sources import runs_of
 from palimpsest.restoration.study.study import study
 from palimpsest.restoration.view import view_of
 from palimpsest.scenes import KINDS, make_scene
-from palimpsest_pipelines.restoration_cases import Case, case_names, scene_cases, whole_bands
-from palimpsest_pipelines.restoration_examples import LIGHTS, SENSORS, stored_of
+from palimpsest_pipelines.restoration_benchmark.cases import Case, case_names, scene_cases, whole_bands
+from palimpsest_pipelines.restoration_training.examples import LIGHTS, SENSORS, stored_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

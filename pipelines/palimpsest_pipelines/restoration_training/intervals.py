@@ -21,7 +21,7 @@ import numpy as np
 
 from palimpsest.restoration.integrator.confidence import BAND_GROUPS, COVERAGE, KINDS, SINGLE, expected_scale, noise_of
 from palimpsest.restoration.judgement.opinion import Grounds, opinion_of
-from palimpsest_pipelines.restoration_cases import STRUCK
+from palimpsest_pipelines.restoration_benchmark.cases import STRUCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.restoration.integrator.network import Integrator
-    from palimpsest_pipelines.restoration_examples import Example
+    from palimpsest_pipelines.restoration_training.examples import Example
 
 NAMELESS = BAND_GROUPS - 1
 FEWEST_EXAMPLES = 8

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest_pipelines.spared_examples import Gap
+    from palimpsest_pipelines.restoration_training.spared_examples import Gap
 
 _GAIN, _DIFFERENCES, _OFFSET, _ALONG, _ODD = 0.6, 0.35, 0.4, 0.4, 0.25  # how often
 _CURVES = 4

@@ -24,7 +24,7 @@ from palimpsest.restoration.study.trials import AVERAGED, STRETCH_NOISE, togethe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from palimpsest_pipelines.restoration_examples import Example
+    from palimpsest_pipelines.restoration_training.examples import Example
 
 GROUPS_A_STEP = 4
 SILENCED = 0.12  # share of sources that are silent in a step

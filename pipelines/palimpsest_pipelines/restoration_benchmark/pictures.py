@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest_pipelines.restoration_clean import OURS
-from palimpsest_pipelines.restoration_rivals import ORACLE
-from palimpsest_pipelines.restoration_scores import pooled
+from palimpsest_pipelines.restoration_benchmark.clean import OURS
+from palimpsest_pipelines.restoration_benchmark.rivals import ORACLE
+from palimpsest_pipelines.restoration_benchmark.scores import pooled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from palimpsest_pipelines.restoration_scores import Result
+    from palimpsest_pipelines.restoration_benchmark.scores import Result
 
 PLAIN = ("linear", "pchip")
 FLOOR, GOAL = (0.75, 0.98), (0.85, 0.95)  # of a group's coverage

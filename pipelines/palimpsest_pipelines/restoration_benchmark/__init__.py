@@ -1,0 +1,1 @@
+"""The benchmark of restoration: its cases, rivals, judges, scores, parts and pictures."""
