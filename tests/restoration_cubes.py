@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes import BandTable, Cube, Reason
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 
 if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase

@@ -7,9 +7,9 @@ import pytest
 
 import palimpsest_ontologies
 from palimpsest.cubes import BandTable, Cube
-from palimpsest.knowledge.identify import identify
-from palimpsest.knowledge.importance import importance_map
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.identification.identify import identify
+from palimpsest.knowledge.identification.importance import importance_map
+from palimpsest.knowledge.releases.release import load
 from palimpsest.spectra import resample
 
 ADDED = """

@@ -14,11 +14,11 @@ from shared_data import SHARED, needs_shared
 from palimpsest.commands import main
 from palimpsest.errors import FormatError, KnowledgeError
 from palimpsest.formats.spectral_library import read_spectra
-from palimpsest.knowledge.alignment import accepted, align, measured_concept, named_concepts, table
-from palimpsest.knowledge.contents import packaged
-from palimpsest.knowledge.facts import Facts
-from palimpsest.knowledge.probability import Calibration, reliability, sure
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.alignment.alignment import accepted, align, measured_concept, named_concepts, table
+from palimpsest.knowledge.identification.probability import Calibration, reliability, sure
+from palimpsest.knowledge.releases.contents import packaged
+from palimpsest.knowledge.releases.facts import Facts
+from palimpsest.knowledge.releases.release import load
 from palimpsest_api.main import create_app
 from palimpsest_api.settings import Settings
 from palimpsest_pipelines.calibration.alignment import judged, pairs

@@ -34,7 +34,7 @@ def test_ours_and_the_judge_are_counted_on_the_same_scene(cube, tmp_path):
 
 
 def test_a_disagreement_is_counted_and_named(cube, monkeypatch):
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     names = np.full(cube.shape[1:], "somebody_else")
     said = bench.judge.Judged(names, np.ones(names.shape))

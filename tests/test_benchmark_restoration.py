@@ -10,7 +10,7 @@ from shared_data import RIVALS, needs_shared
 
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import UsageError
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.restoration.restorer import restore
 from palimpsest.scenes import KINDS, SENSORS, degrade, make_scene
 from palimpsest_pipelines import benchmark_restoration as bench

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palimpsest.knowledge.closure import (
+from palimpsest.knowledge.releases.closure import (
     BROADER,
     BROADER_T,
     INVERSE,
@@ -17,9 +17,9 @@ from palimpsest.knowledge.closure import (
     TYPE,
     close,
 )
-from palimpsest.knowledge.contents import packaged
-from palimpsest.knowledge.facts import parse
-from palimpsest.knowledge.vocabulary import term
+from palimpsest.knowledge.releases.contents import packaged
+from palimpsest.knowledge.releases.facts import parse
+from palimpsest.knowledge.releases.vocabulary import term
 
 THINGS = [f"http://e/{letter}" for letter in "abcdef"]
 

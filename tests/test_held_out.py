@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from palimpsest.cubes.bands import Reason
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.restoration.repair import repair
 from palimpsest.scenes import make_scene
 from palimpsest_pipelines.restoration_benchmark import held_out as held

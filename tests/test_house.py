@@ -55,6 +55,15 @@ CODEC_ROOMS = {  # the same within the codec
     "encoder": ("contract", "space", "integers", "tiles", "container", "encoding", "keeping"),
     "inspect": ("contract", "integers", "container", "label_map", "decoder"),
 }
+KNOWLEDGE_ROOMS = {  # within knowledge
+    "rules": (),
+    "hard_rules": ("rules",),
+    "releases": ("rules", "hard_rules"),
+    "identification": ("rules",),
+    "alignment": ("rules", "releases", "identification"),
+    "preview": ("rules", "identification"),
+    "tensors": ("rules", "releases"),
+}
 RESTORATION_ROOMS = {  # and within restoration
     "view": (),
     "result": (),
@@ -123,7 +132,9 @@ def test_imports_follow_the_arrows(path: Path):
         assert len(parts) < 2 or parts[1] not in OUTERMOST, f"{path.name} imports the command line"
 
 
-@pytest.mark.parametrize(("house", "rooms"), [("codec", CODEC_ROOMS), ("restoration", RESTORATION_ROOMS)])
+@pytest.mark.parametrize(("house", "rooms"), [
+    ("codec", CODEC_ROOMS), ("knowledge", KNOWLEDGE_ROOMS), ("restoration", RESTORATION_ROOMS),
+])
 def test_rooms_use_each_other_one_way(house: str, rooms: dict[str, tuple[str, ...]]):
     folder = ROOT / "platform" / "palimpsest" / house
     found = {path.relative_to(folder).parts[0].removesuffix(".py") for path in folder.rglob("*.py")} - {"__init__"}

@@ -14,10 +14,10 @@ from palimpsest import formats
 from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import CubeRefused, MissingWavelengths
-from palimpsest.knowledge import reading
-from palimpsest.knowledge.identify import identify
-from palimpsest.knowledge.judge import ReleaseJudge
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.identification import reading
+from palimpsest.knowledge.identification.identify import identify
+from palimpsest.knowledge.identification.judge import ReleaseJudge
+from palimpsest.knowledge.releases.release import load
 from palimpsest.knowledge.rules import Material
 from palimpsest.spectra import resample
 

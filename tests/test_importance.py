@@ -9,9 +9,9 @@ import pytest
 
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import UsageError
-from palimpsest.knowledge.identify import identify
-from palimpsest.knowledge.importance import LARGEST_PALETTE, importance_map
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.identification.identify import identify
+from palimpsest.knowledge.identification.importance import LARGEST_PALETTE, importance_map
+from palimpsest.knowledge.releases.release import load
 from palimpsest.spectra import resample
 
 
@@ -118,7 +118,7 @@ def test_a_material_added_to_the_release_changes_the_map(scene, knowledge):
 
 
 def test_a_large_cube_is_looked_at_on_a_grid_and_covered_whole(scene, knowledge, monkeypatch):
-    from palimpsest.knowledge import importance
+    from palimpsest.knowledge.identification import importance
 
     monkeypatch.setattr(importance, "PIXELS_LOOKED_AT", 100)
     odd = replace(scene, data=scene.data[:, :15, :23])
@@ -129,10 +129,10 @@ def test_a_large_cube_is_looked_at_on_a_grid_and_covered_whole(scene, knowledge,
 
 
 def test_gradients_foretell_what_a_small_change_does_to_a_decision(scene, knowledge):
-    from palimpsest.knowledge.gates import decide
-    from palimpsest.knowledge.gradients import decision_gradients, depth_gradients
-    from palimpsest.knowledge.margins import OVERTAKING, flip_noise
-    from palimpsest.knowledge.reading import Reading
+    from palimpsest.knowledge.identification.gates import decide
+    from palimpsest.knowledge.identification.gradients import decision_gradients, depth_gradients
+    from palimpsest.knowledge.identification.margins import OVERTAKING, flip_noise
+    from palimpsest.knowledge.identification.reading import Reading
 
     how = Reading.of(scene, knowledge)
     _, spectra = next(how.blocks(scene))

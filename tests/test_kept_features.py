@@ -19,8 +19,8 @@ from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube, Window
 from palimpsest.errors import StreamCorrupt, UsageError
 from palimpsest.formats import write
-from palimpsest.knowledge.judge import ReleaseJudge
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.identification.judge import ReleaseJudge
+from palimpsest.knowledge.releases.release import load
 from palimpsest.scenes import make_scene
 
 TOLERANCE = 0.1

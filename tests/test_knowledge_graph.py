@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from palimpsest.errors import UnknownTerm
-from palimpsest.knowledge.contents import packaged
-from palimpsest.knowledge.diff import diff
-from palimpsest.knowledge.facts import parse
-from palimpsest.knowledge.graph import graph, neighbourhood
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.contents import packaged
+from palimpsest.knowledge.releases.diff import diff
+from palimpsest.knowledge.releases.facts import parse
+from palimpsest.knowledge.releases.graph import graph, neighbourhood
+from palimpsest.knowledge.releases.release import load
+from palimpsest.knowledge.releases.vocabulary import PREFIXES, term
 from palimpsest.knowledge.tensors import FEATURE_COLUMNS, tensors
-from palimpsest.knowledge.vocabulary import PREFIXES, term
 
 HEAD = "".join(f"@prefix {prefix}: <{iri}> .\n" for prefix, iri in PREFIXES.items())
 CENTRES, WIDTHS = np.linspace(400, 2450, 200), np.full(200, 10.0)

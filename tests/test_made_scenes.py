@@ -9,7 +9,7 @@ import pytest
 from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import MissingWavelengths, UsageError
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.scenes import CASES, KINDS, SENSORS, WIDE_CASES, degrade, make_group, make_pile, make_scene
 from palimpsest.scenes.landscapes import landscape
 from palimpsest.scenes.palette import Library

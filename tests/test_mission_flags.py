@@ -12,8 +12,8 @@ from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.errors import FormatError
 from palimpsest.formats import read, write
 from palimpsest.formats.mission_flags import FLAGS
-from palimpsest.knowledge.contents import packaged
-from palimpsest.knowledge.facts import Facts
+from palimpsest.knowledge.releases.contents import packaged
+from palimpsest.knowledge.releases.facts import Facts
 
 ROWS, COLS, BANDS = 3, 4, 11
 

@@ -12,10 +12,10 @@ from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.errors import CubeRefused, FormatError, MissingWavelengths
 from palimpsest.formats import read, write
-from palimpsest.knowledge.identify import identify
-from palimpsest.knowledge.mixtures import compose
-from palimpsest.knowledge.probability import Calibration, fitted, reliability
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.identification.identify import identify
+from palimpsest.knowledge.identification.mixtures import compose
+from palimpsest.knowledge.identification.probability import Calibration, fitted, reliability
+from palimpsest.knowledge.releases.release import load
 from palimpsest.spectra import resample
 from palimpsest_pipelines.calibration.identification import JUDGED_ON, TAUGHT_BY, judge
 

@@ -11,7 +11,7 @@ from shared_data import SCENES, SHARED, needs_shared
 
 from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.radiative_transfer.leaf import LeafTraits, leaf_optics
 from palimpsest.radiative_transfer.leaf_absorption import CONSTITUENTS, calibrated, parametric
 from palimpsest.restoration.ledger.explain import explain_pixel

@@ -9,7 +9,7 @@ import numpy as np
 
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.knowledge.preview import preview
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.spectra import resample
 
 
@@ -52,7 +52,7 @@ def test_a_draft_without_a_material_renames_its_pixels_and_no_others():
 def test_the_command_previews_a_folder_on_a_cube_in_a_file(tmp_path, capsys, monkeypatch):
     from palimpsest import formats
     from palimpsest.commands import main
-    from palimpsest.knowledge.contents import packaged
+    from palimpsest.knowledge.releases.contents import packaged
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path / "home"))
@@ -78,7 +78,7 @@ def test_the_command_previews_a_folder_on_a_cube_in_a_file(tmp_path, capsys, mon
 
 
 def test_a_material_written_this_morning_is_named_and_weighed_this_afternoon(tmp_path, monkeypatch):
-    from palimpsest.knowledge.contents import packaged
+    from palimpsest.knowledge.releases.contents import packaged
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     draft = tmp_path / "draft"

@@ -13,8 +13,8 @@ import pytest
 from shared_data import SHARED, needs_shared
 
 from palimpsest.errors import KnowledgeError, UnknownTerm
-from palimpsest.knowledge.facts import digest, parse
-from palimpsest.knowledge.release import load, packaged
+from palimpsest.knowledge.releases.facts import digest, parse
+from palimpsest.knowledge.releases.release import load, packaged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,8 @@ def test_the_packaged_release_has_every_material_of_the_rule_base():
 def test_loading_imports_neither_rdflib_nor_torch_and_takes_under_a_second():
     code = (
         # processor time: the machine may be busy with other things
-        "import sys, time; start = time.process_time(); from palimpsest.knowledge.release import load; load(); "
+        "import sys, time; start = time.process_time(); "
+        "from palimpsest.knowledge.releases.release import load; load(); "
         "taken = time.process_time() - start; assert not {'rdflib', 'torch', 'pyshacl'} & set(sys.modules); "
         "assert taken < 1, taken"
     )
@@ -235,7 +236,7 @@ def test_hostile_turtle_is_refused_with_the_name_of_its_file(folder, content):
 
 
 def test_materials_know_their_ancestors_as_the_closure_does():
-    from palimpsest.knowledge.closure import BROADER_T, close
+    from palimpsest.knowledge.releases.closure import BROADER_T, close
 
     closure = close(packaged().triples())
     above: dict[str, set[str]] = {}

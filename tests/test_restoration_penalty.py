@@ -13,7 +13,7 @@ import torch
 from restoration_cubes import GRID, cube_of, knowledge, mixtures, with_gap
 
 from palimpsest.cubes import BandTable, Cube
-from palimpsest.knowledge.rule_forms import SensorRule, compile_rules, scope_labels
+from palimpsest.knowledge.hard_rules.rule_forms import SensorRule, compile_rules, scope_labels
 from palimpsest.restoration.view import Axis
 from palimpsest_pipelines.restoration_training import loss as restoration_loss
 from palimpsest_pipelines.restoration_training.batches import thinned

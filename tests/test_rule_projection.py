@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge.release import load
-from palimpsest.knowledge.rule_forms import co_occurrence_violation, compile_rules, mixing_violation
-from palimpsest.knowledge.rule_projection import project, project_fractions
+from palimpsest.knowledge.hard_rules.rule_forms import co_occurrence_violation, compile_rules, mixing_violation
+from palimpsest.knowledge.hard_rules.rule_projection import project, project_fractions
+from palimpsest.knowledge.releases.release import load
 from palimpsest.knowledge.rules import KnowledgeBase, Material, Rule
 
 CENTRE = np.concatenate([np.arange(400.0, 1000, 10), np.arange(985.0, 2490, 10)])  # two detectors that overlap

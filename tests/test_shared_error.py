@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.restoration.restorer import damage_of
 from palimpsest.restoration.study.shared_error import shared_error
 from palimpsest.restoration.study.study import study

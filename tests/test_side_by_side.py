@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import median_filter
 
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.restoration.computing import planes, ranks
 from palimpsest.restoration.computing.side_by_side import side_by_side, workers
 from palimpsest.restoration.factors import pairs, robust_factors

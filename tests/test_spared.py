@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.restoration.integrator.network import load as load_integrator
 from palimpsest.restoration.judgement.spared import likeness_of, shut_in, spared_of
 from palimpsest.restoration.judgement.verdict import judge

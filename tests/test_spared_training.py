@@ -9,7 +9,7 @@ import pytest
 
 from palimpsest.commands import main
 from palimpsest.errors import UsageError
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.restoration.computing.one_thread import one_thread
 from palimpsest.restoration.integrator.network import load as load_integrator
 from palimpsest.restoration.judgement.spared_habits import LEAST_SHARED, SIGNS, believed

@@ -8,10 +8,10 @@ import pytest
 
 from palimpsest.commands import main
 from palimpsest.errors import KnowledgeError, UnknownTerm
-from palimpsest.knowledge.contents import Release, packaged
-from palimpsest.knowledge.facts import digest
-from palimpsest.knowledge.release import load
-from palimpsest.knowledge.store import Store, pack, unpack
+from palimpsest.knowledge.releases.contents import Release, packaged
+from palimpsest.knowledge.releases.facts import digest
+from palimpsest.knowledge.releases.release import load
+from palimpsest.knowledge.releases.store import Store, pack, unpack
 
 
 @pytest.fixture(autouse=True)
@@ -131,8 +131,8 @@ def test_a_draft_that_fails_is_neither_built_nor_published(edited, tmp_path_fact
 
 
 def test_a_folder_is_validated_once_and_then_remembered(edited, monkeypatch):
-    from palimpsest.knowledge import release as module
-    from palimpsest.knowledge import validate as checking
+    from palimpsest.knowledge.releases import release as module
+    from palimpsest.knowledge.releases import validate as checking
 
     asked: list[Release] = []
     real = checking.require_valid

@@ -17,8 +17,8 @@ import palimpsest_ontologies
 from palimpsest.commands import main
 from palimpsest.cubes import BandTable, Cube, Reason
 from palimpsest.formats import read, write
-from palimpsest.knowledge.importance import importance_map
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.identification.importance import importance_map
+from palimpsest.knowledge.releases.release import load
 
 X = np.arange(400.0, 2491.0, 10.0)
 FAINT, FULL, OTHER = slice(0, 8), slice(8, 16), slice(16, 24)  # columns

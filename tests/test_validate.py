@@ -10,13 +10,13 @@ import pytest
 
 from palimpsest.cubes import Reason
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge import vocabulary as words
-from palimpsest.knowledge.contents import Release, packaged
-from palimpsest.knowledge.facts import Facts
-from palimpsest.knowledge.release import load
-from palimpsest.knowledge.rule_forms import SensorRule, compile_rules
+from palimpsest.knowledge.hard_rules.rule_forms import SensorRule, compile_rules
+from palimpsest.knowledge.releases import vocabulary as words
+from palimpsest.knowledge.releases.contents import Release, packaged
+from palimpsest.knowledge.releases.facts import Facts
+from palimpsest.knowledge.releases.release import load
+from palimpsest.knowledge.releases.validate import Finding, require_valid, validate
 from palimpsest.knowledge.rules import KnowledgeBase, Rule
-from palimpsest.knowledge.validate import Finding, require_valid, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -104,7 +104,7 @@ def load_release(name: str) -> KnowledgeBase | None:
     """The release that a request names; None for 'none'."""
     if name == "none":
         return None
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     return load(None if name == "active" else name)
 

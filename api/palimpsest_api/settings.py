@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from palimpsest.knowledge.store import home as knowledge_home
+from palimpsest.knowledge.releases.store import home as knowledge_home
 
 
 class Settings(BaseSettings):

@@ -113,13 +113,13 @@ def compress(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     knowledge = load_release(request.knowledge) if weighs or settings.keeps else None
     importance, judge = None, None
     if knowledge is not None and weighs:
-        from palimpsest.knowledge.importance import importance_map
+        from palimpsest.knowledge.identification.importance import importance_map
 
         importance = importance_map(cube, knowledge, settings.strength)
     if settings.keeps:
         if knowledge is None or not cube.bands.has_wavelengths:
             raise MissingWavelengths("nothing can be kept without wavelengths and knowledge", where=cube.name)
-        from palimpsest.knowledge.judge import ReleaseJudge
+        from palimpsest.knowledge.identification.judge import ReleaseJudge
 
         judge = ReleaseJudge(knowledge)
     desk.say(20, "encoding")
@@ -212,7 +212,7 @@ def evaluate(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     told["scales_agree"] = (reference.scale, reference.offset) == (test.scale, test.offset)
     knowledge = load_release(request.knowledge) if reference.bands.has_wavelengths else None
     if knowledge is not None:
-        from palimpsest.knowledge.comparison import meanings_compared
+        from palimpsest.knowledge.identification.comparison import meanings_compared
 
         desk.say(60, "identifying both")
         told |= meanings_compared(reference, test, knowledge)
@@ -222,7 +222,7 @@ def evaluate(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
 
 def identify(desk: Desk) -> Any:  # noqa: ANN401 - a callable that ends the job
     """Cube or stream to a raster of its materials."""
-    from palimpsest.knowledge.answers import identified
+    from palimpsest.knowledge.identification.answers import identified
 
     request = IdentifyRequest.model_validate(desk.lease.request)
     source = desk.artifact(request.input)

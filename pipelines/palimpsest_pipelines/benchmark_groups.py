@@ -95,7 +95,7 @@ def run(plan: Plan, note: Callable[[str], None]) -> dict[str, float]:
     Raises:
         UsageError: nothing to measure.
     """
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     knowledge, table = load(None), {}
     gains: list[Gain] = []

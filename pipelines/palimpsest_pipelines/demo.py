@@ -46,8 +46,8 @@ def run(folder: Path, settings: DemoSettings, note: Callable[[str], None]) -> di
     from palimpsest.codec.decoder import decode
     from palimpsest.codec.encoder import encode
     from palimpsest.formats import write
-    from palimpsest.knowledge.importance import importance_map
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.importance import importance_map
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.measure import psnr_db, sam_deg
     from palimpsest.provenance.record import Origin, write_provenance
     from palimpsest.restoration.repair import repair

@@ -82,7 +82,7 @@ def main(options: argparse.Namespace) -> int:
     """The verb ``train restoration``: gather once, learn the shipped network and one without each recorded scene."""
     from palimpsest.commands import note, print_result
     from palimpsest.formats import read
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     recorded = {}
     for name in RECORDED if options.scenes is not None else ():

@@ -47,8 +47,8 @@ class AcceptRequest(BaseModel):
 @router.get("")
 def catalogue(caller: Reader) -> dict[str, Any]:
     """Published releases, oldest first, and which is active; the packaged one is always there."""
-    from palimpsest.knowledge.release import load
-    from palimpsest.knowledge.store import Store
+    from palimpsest.knowledge.releases.release import load
+    from palimpsest.knowledge.releases.store import Store
 
     store = Store()
     packaged = load("packaged")
@@ -62,7 +62,7 @@ def catalogue(caller: Reader) -> dict[str, Any]:
 @router.get("/{release_id}")
 def show(caller: Reader, release_id: str = ReleaseId) -> dict[str, Any]:
     """What a release holds."""
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     found = load(None if release_id == "active" else release_id)
     return {
@@ -77,8 +77,8 @@ def show(caller: Reader, release_id: str = ReleaseId) -> dict[str, Any]:
 @router.get("/{release_id}/graph")
 def graph(caller: Reader, release_id: str = ReleaseId, around: str = "", steps: int = 1) -> dict[str, Any]:
     """The release as nodes and edges; with ``around``, only the neighbourhood of a term."""
-    from palimpsest.knowledge.graph import neighbourhood
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.graph import neighbourhood
+    from palimpsest.knowledge.releases.release import load
 
     whole = _graph(load(None if release_id == "active" else release_id).release, release_id)
     if around:
@@ -99,10 +99,10 @@ def alignment(caller: Reader, body: AlignRequest, release_id: str = ReleaseId) -
     """The likeliest materials or groups of each foreign concept, with what speaks for them; a person decides."""
     import numpy as np
 
-    from palimpsest.knowledge.alignment import Foreign, align, table
-    from palimpsest.knowledge.facts import Facts
-    from palimpsest.knowledge.release import load, read
-    from palimpsest.knowledge.spectra_store import on_grid
+    from palimpsest.knowledge.alignment.alignment import Foreign, align, table
+    from palimpsest.knowledge.releases.facts import Facts
+    from palimpsest.knowledge.releases.release import load, read
+    from palimpsest.knowledge.releases.spectra_store import on_grid
 
     name = None if release_id == "active" else release_id
     concepts = [
@@ -123,7 +123,7 @@ def alignment(caller: Reader, body: AlignRequest, release_id: str = ReleaseId) -
 @router.post("/acceptance")
 def acceptance(caller: Reader, body: AcceptRequest) -> dict[str, Any]:
     """The accepted lines of a reviewed table as Turtle, to be laid into a release's folder."""
-    from palimpsest.knowledge.alignment import accepted
+    from palimpsest.knowledge.alignment.alignment import accepted
 
     turtle, count = accepted(body.table, body.reviewer)
     return {"mappings": count, "turtle": turtle}
@@ -135,8 +135,8 @@ def changes(
     stated: bool = False,
 ) -> dict[str, Any]:
     """What differs from another release, stated and inferred; with ``stated``, without conclusions."""
-    from palimpsest.knowledge.diff import diff
-    from palimpsest.knowledge.release import read
+    from palimpsest.knowledge.releases.diff import diff
+    from palimpsest.knowledge.releases.release import read
 
     old, new = (read(None if name == "active" else name)[0] for name in (since, release_id))
     found = [one for one in diff(old.triples(), new.triples()) if one.is_stated or not stated]
@@ -146,7 +146,7 @@ def changes(
 @lru_cache(maxsize=4)
 def _graph(release: str, release_id: str) -> Any:  # noqa: ANN401 - networkx ships no types  # noqa: ARG001
     """The graph of a release; the hash is part of the cache's key because 'active' may come to mean another one."""
-    from palimpsest.knowledge.graph import graph as graph_of
-    from palimpsest.knowledge.release import read
+    from palimpsest.knowledge.releases.graph import graph as graph_of
+    from palimpsest.knowledge.releases.release import read
 
     return graph_of(read(None if release_id == "active" else release_id)[0].triples())

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.alignment import CLOSE, EXACT, Foreign, compared, evidence_of
-from palimpsest.knowledge.probability import Reliability, fitted, reliability, sure
+from palimpsest.knowledge.alignment.alignment import CLOSE, EXACT, Foreign, compared, evidence_of
+from palimpsest.knowledge.identification.probability import Reliability, fitted, reliability, sure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.facts import Facts
+    from palimpsest.knowledge.releases.facts import Facts
     from palimpsest.knowledge.rules import KnowledgeBase, Material
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.cubes.noise import noise_sigma
-from palimpsest.knowledge.contents import packaged
-from palimpsest.knowledge.facts import Facts
-from palimpsest.knowledge.identify import identify, relative_noise
-from palimpsest.knowledge.mixtures import compose
-from palimpsest.knowledge.probability import (
+from palimpsest.knowledge.identification.identify import identify, relative_noise
+from palimpsest.knowledge.identification.mixtures import compose
+from palimpsest.knowledge.identification.probability import (
     LEVELS,
     Calibration,
     Reliability,
@@ -22,6 +20,8 @@ from palimpsest.knowledge.probability import (
     reliability,
     sure,
 )
+from palimpsest.knowledge.releases.contents import packaged
+from palimpsest.knowledge.releases.facts import Facts
 from palimpsest_pipelines.calibration.alignment import SEEDS, learnt, pairs
 
 if TYPE_CHECKING:

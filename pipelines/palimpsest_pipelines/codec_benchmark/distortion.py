@@ -75,8 +75,8 @@ def importance(cube: Cube, strength: float) -> ImportanceMap | None:
     """The packaged release's weights; None at strength 0 or without wavelengths."""
     if strength == 0 or not cube.bands.has_wavelengths:
         return None
-    from palimpsest.knowledge.importance import importance_map
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.importance import importance_map
+    from palimpsest.knowledge.releases.release import load
 
     return importance_map(cube, load(None), strength)
 

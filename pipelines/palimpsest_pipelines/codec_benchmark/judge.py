@@ -158,7 +158,7 @@ def _features(
 @cache
 def _strongest_features() -> dict[str, DiagnosticFeature]:
     """By rule name, the diagnostic feature of the largest weight."""
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     return {
         str(material.extra["notation"]): max(material.features, key=lambda feature: feature.weight)

@@ -26,8 +26,8 @@ def measure(scene: Scene, ledger: Ledger) -> None:
 
 def _kept(scene: Scene) -> dict[str, object]:
     from palimpsest.codec.contract import EncodeSettings
-    from palimpsest.knowledge.judge import ReleaseJudge
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.judge import ReleaseJudge
+    from palimpsest.knowledge.releases.release import load
 
     judge, cube = ReleaseJudge(load(None)), scene.cube
     settings = EncodeSettings(bpppc=None, strength=STRENGTH, keep_depths=TOLERANCE, model=scene.model)

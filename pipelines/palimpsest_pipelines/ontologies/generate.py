@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.spectra_store import GRID_NM
+from palimpsest.knowledge.releases.spectra_store import GRID_NM
 from palimpsest_pipelines.ontologies import library, mica, sensors
 from palimpsest_pipelines.ontologies.turtle import Document, Plain, Term
 

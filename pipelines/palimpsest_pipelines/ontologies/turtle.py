@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from palimpsest.knowledge.vocabulary import PREFIXES
+from palimpsest.knowledge.releases.vocabulary import PREFIXES
 
 
 class Term(str):

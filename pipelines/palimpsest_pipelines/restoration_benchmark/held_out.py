@@ -123,7 +123,7 @@ def turtle_of(material: Material, grid_nm: NDArray[np.float64]) -> str:
 def added(knowledge: KnowledgeBase, material: Material) -> tuple[KnowledgeBase, str]:
     """The packaged release with a material added as Turtle, read from a folder, without what is held out; its IRI."""
     import palimpsest_ontologies
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -182,7 +182,7 @@ def measured(note: Callable[[str], None], saw: Path | None = None) -> dict[str, 
         note: told every figure.
         saw: weights of an integrator that was not kept from the held-out materials, to restore the same scenes with.
     """
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.restoration.integrator.network import load as load_judge
 
     packaged, judge = load("packaged"), load_judge(None)

@@ -47,7 +47,7 @@ _RUN = """
 import json, resource, sys, time
 from dataclasses import replace
 from palimpsest.scenes import make_scene
-from palimpsest.knowledge.release import load
+from palimpsest.knowledge.releases.release import load
 from palimpsest.restoration.repair import repair
 rows, cols, bands = json.loads(sys.argv[1])
 told = sys.argv[2] == "told"
@@ -166,7 +166,7 @@ def _whole_numbers(case: Case) -> Cube:
 
 
 def _quieted(cube: Cube) -> Cube:
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.restoration.repair import quieted
 
     return quieted(cube, load(None)).restored
@@ -176,7 +176,7 @@ def _ours(cube: Cube, rate: float) -> tuple[NDArray[np.generic], float]:
     from palimpsest.codec.contract import EncodeSettings
     from palimpsest.codec.decoder import decode
     from palimpsest.codec.encoder import encode
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.restoration.repair import repair
 
     with tempfile.TemporaryDirectory() as folder:
@@ -208,8 +208,8 @@ def _theirs(case: Case, rate: float, folder: Path) -> Iterator[tuple[str, NDArra
 
 
 def _labels(cube: Cube) -> NDArray[np.uint16]:
-    from palimpsest.knowledge.identify import identify
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.identify import identify
+    from palimpsest.knowledge.releases.release import load
 
     return identify(cube, load(None)).labels
 

@@ -117,7 +117,7 @@ def _libraries(case: Case) -> dict[str, NDArray[np.float64]]:
 
     The release's references, and these with all that models make of what is on the ground, as restoration has it.
     """
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.restoration.library.modelled import with_models
     from palimpsest.restoration.library.semantic_mapper import library_for, read_scene
     from palimpsest.restoration.view import Axis

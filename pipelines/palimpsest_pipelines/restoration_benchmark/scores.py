@@ -156,9 +156,9 @@ def by_ground(case: Case, restoration: Restoration) -> dict[str, tuple[int, int,
 
 def _grounds(case: Case) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Kind of each pixel's material, ``(pixel,)``, and the kinds' names."""
-    from palimpsest.knowledge.identify import identify
-    from palimpsest.knowledge.mixtures import level_names
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.identify import identify
+    from palimpsest.knowledge.identification.mixtures import level_names
+    from palimpsest.knowledge.releases.release import load
 
     knowledge = load(None)
     clean = replace(case.struck, data=np.asarray(case.truth), reasons=None)

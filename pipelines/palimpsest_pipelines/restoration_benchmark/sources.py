@@ -31,7 +31,7 @@ def answers(case: Case) -> Iterator[tuple[str, NDArray[np.float32]]]:
     Args:
         case: whose damaged bands no pixel shows, told by its mask.
     """
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.restoration.restorer import damage_of
     from palimpsest.restoration.study.sources import SOURCES, propose
     from palimpsest.restoration.study.study import study

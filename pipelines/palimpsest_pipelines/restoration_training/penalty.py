@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.rule_forms import LinearForm
+from palimpsest.knowledge.hard_rules.rule_forms import LinearForm
 from palimpsest.restoration.library.rule_constrainer import Constrainer
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from palimpsest.cubes import Cube
-    from palimpsest.knowledge.rule_forms import SensorRule
+    from palimpsest.knowledge.hard_rules.rule_forms import SensorRule
     from palimpsest.knowledge.rules import KnowledgeBase
     from palimpsest.restoration.study.study import Study
 

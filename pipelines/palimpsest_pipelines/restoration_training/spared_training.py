@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> int:
     """The verb ``train spared``: make scenes, collect, fit, measure on scenes kept back, write habits and card."""
     from palimpsest.atomic import write_bytes
     from palimpsest.commands import note, print_result
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     count = SCENES if options.scenes_count is None else options.scenes_count
     if count < 1:

@@ -107,10 +107,10 @@ def run(options: argparse.Namespace) -> int:
         )
         table: dict[str, object] = dict(benchmark_codec.run(plan, note))
     elif options.subject == "identification" and options.calibration:
-        from palimpsest.knowledge.contents import packaged
-        from palimpsest.knowledge.facts import Facts
-        from palimpsest.knowledge.probability import Calibration
-        from palimpsest.knowledge.release import load
+        from palimpsest.knowledge.identification.probability import Calibration
+        from palimpsest.knowledge.releases.contents import packaged
+        from palimpsest.knowledge.releases.facts import Facts
+        from palimpsest.knowledge.releases.release import load
         from palimpsest_pipelines.calibration.alignment import judged, pairs
         from palimpsest_pipelines.calibration.identification import judge
 

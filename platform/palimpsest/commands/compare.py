@@ -52,8 +52,8 @@ def _decoded(path: Path) -> Cube:
 
 
 def _meaning(reference: Cube, test: Cube, release: str | None) -> dict[str, object]:
-    from palimpsest.knowledge.comparison import meanings_compared
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.comparison import meanings_compared
+    from palimpsest.knowledge.releases.release import load
 
     return meanings_compared(reference, test, load(release))
 

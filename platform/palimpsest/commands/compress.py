@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _quieted(cube: Cube, release: str | None) -> Cube:
     """The cube without its noise, as ``restore --denoise`` takes it off."""
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest.restoration.repair import quieted
 
     done = quieted(cube, None if release == "none" else load(release))
@@ -130,9 +130,9 @@ def _knowledge(
         weighs = False
     if not weighs and not settings.keeps:
         return None, None
-    from palimpsest.knowledge.importance import importance_map
-    from palimpsest.knowledge.judge import ReleaseJudge
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.importance import importance_map
+    from palimpsest.knowledge.identification.judge import ReleaseJudge
+    from palimpsest.knowledge.releases.release import load
 
     knowledge = load(release)
     importance = importance_map(cube, knowledge, settings.strength) if weighs else None

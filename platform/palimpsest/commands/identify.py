@@ -31,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Identify, write, and print how many pixels each material has."""
     from palimpsest import formats
-    from palimpsest.knowledge.answers import identified
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.identification.answers import identified
+    from palimpsest.knowledge.releases.release import load
 
     if options.pixel and not options.mixtures:
         raise UsageError("a single pixel is told of with mixtures", got="--pixel", wanted="--mixtures --pixel R,C")

@@ -54,8 +54,8 @@ def _stream(path: Path, options: argparse.Namespace) -> dict[str, object]:
         return found
     judge = None
     if "certificate" in found:  # only then is knowledge needed, and imported
-        from palimpsest.knowledge.judge import ReleaseJudge
-        from palimpsest.knowledge.release import load
+        from palimpsest.knowledge.identification.judge import ReleaseJudge
+        from palimpsest.knowledge.releases.release import load
 
         judge = ReleaseJudge(load(options.knowledge))
     original = None

@@ -73,9 +73,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from palimpsest.knowledge.facts import digest
-    from palimpsest.knowledge.release import read
-    from palimpsest.knowledge.validate import validate
+    from palimpsest.knowledge.releases.facts import digest
+    from palimpsest.knowledge.releases.release import read
+    from palimpsest.knowledge.releases.validate import validate
 
     release, _ = read(options.release)
     found = validate(release)
@@ -98,8 +98,8 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from palimpsest.knowledge.diff import diff
-    from palimpsest.knowledge.release import read
+    from palimpsest.knowledge.releases.diff import diff
+    from palimpsest.knowledge.releases.release import read
 
     old, new = read(options.old)[0], read(options.new)[0]
     changes = [one for one in diff(old.triples(), new.triples()) if one.is_stated or not options.stated]
@@ -137,10 +137,10 @@ def _build(options: argparse.Namespace) -> int:
 
 def _packed(name: str) -> tuple[bytes, dict[str, object]]:
     """A release as one file after validation, and what to say of it."""
-    from palimpsest.knowledge.facts import Facts, digest
-    from palimpsest.knowledge.release import read, version_of
-    from palimpsest.knowledge.store import pack
-    from palimpsest.knowledge.validate import require_valid
+    from palimpsest.knowledge.releases.facts import Facts, digest
+    from palimpsest.knowledge.releases.release import read, version_of
+    from palimpsest.knowledge.releases.store import pack
+    from palimpsest.knowledge.releases.validate import require_valid
 
     release, _ = read(name)
     for warning in require_valid(release):
@@ -154,7 +154,7 @@ def _packed(name: str) -> tuple[bytes, dict[str, object]]:
 def _preview(options: argparse.Namespace) -> int:
     from palimpsest import formats
     from palimpsest.knowledge.preview import preview
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     before, after = load(options.against), load(options.release)
     cubes: dict[str, object] = {}
@@ -176,7 +176,7 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from palimpsest.knowledge.store import Store
+    from palimpsest.knowledge.releases.store import Store
 
     content, described = _packed(options.release)
     for line in _vanished(options.release):
@@ -191,8 +191,8 @@ def _publish(options: argparse.Namespace) -> int:
 
 def _vanished(name: str) -> list[str]:
     """A remark where terms of the active release are gone: they should be deprecated, never deleted."""
-    from palimpsest.knowledge.facts import Facts
-    from palimpsest.knowledge.release import read
+    from palimpsest.knowledge.releases.facts import Facts
+    from palimpsest.knowledge.releases.release import read
 
     new, old = Facts(read(name)[0].triples()), Facts(read(None)[0].triples())
     gone = [iri for iri in old.of_class("skos:Concept") if iri not in new]
@@ -205,7 +205,7 @@ def _vanished(name: str) -> list[str]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from palimpsest.knowledge.store import Store
+    from palimpsest.knowledge.releases.store import Store
 
     store = Store()
     records, active = store.published(), store.active()
@@ -232,9 +232,9 @@ def _as_dict(value: object) -> dict[str, object]:
 def _align(options: argparse.Namespace) -> int:
     from palimpsest.atomic import write_bytes
     from palimpsest.formats.spectral_library import read_spectra
-    from palimpsest.knowledge import alignment
-    from palimpsest.knowledge.facts import Facts
-    from palimpsest.knowledge.release import load, read
+    from palimpsest.knowledge.alignment import alignment
+    from palimpsest.knowledge.releases.facts import Facts
+    from palimpsest.knowledge.releases.release import load, read
 
     if options.foreign.suffix.lower() in (".ttl", ".rdf", ".owl", ".xml", ".nt", ".jsonld"):
         foreign = alignment.named_concepts(options.foreign.read_bytes(), options.foreign.name)
@@ -257,7 +257,7 @@ def _align(options: argparse.Namespace) -> int:
 
 def _accept(options: argparse.Namespace) -> int:
     from palimpsest.atomic import write_bytes
-    from palimpsest.knowledge.alignment import accepted
+    from palimpsest.knowledge.alignment.alignment import accepted
 
     turtle, count = accepted(options.table.read_text("utf-8"), options.reviewer, str(options.table))
     write_bytes(options.out, turtle.encode())

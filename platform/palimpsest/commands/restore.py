@@ -125,7 +125,7 @@ def read_mask(path: Path, cube: Cube) -> NDArray[np.bool_]:
 def _knowledge(name: str | None) -> KnowledgeBase | None:
     if name == "none":
         return None
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     return load(name)
 

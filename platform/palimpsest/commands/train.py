@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _identification(options: argparse.Namespace) -> int:
     from palimpsest.atomic import write_bytes
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
     from palimpsest_pipelines.calibration.identification import learn
 
     where = options.out / "calibration.json"

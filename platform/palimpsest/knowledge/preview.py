@@ -65,8 +65,8 @@ def preview(cube: Cube, before: KnowledgeBase, after: KnowledgeBase) -> Preview:
     Raises:
         MissingWavelengths: the cube has no band centres, so that no release says anything about it.
     """
-    from palimpsest.knowledge.identify import identify
-    from palimpsest.knowledge.importance import importance_map
+    from palimpsest.knowledge.identification.identify import identify
+    from palimpsest.knowledge.identification.importance import importance_map
 
     old, new = identify(cube, before), identify(cube, after)
     iris = ["", *sorted({one.iri for one in (*before.materials, *after.materials)})]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.vocabulary import RULE_KINDS
+from palimpsest.knowledge.releases.vocabulary import RULE_KINDS
 from palimpsest.spectra import resample
 
 if TYPE_CHECKING:

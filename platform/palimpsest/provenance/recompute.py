@@ -68,7 +68,7 @@ def restore_again(
 
 
 def _release(wanted: str, places: Sequence[object]) -> KnowledgeBase | None:
-    from palimpsest.knowledge.release import load
+    from palimpsest.knowledge.releases.release import load
 
     if not wanted:
         return None

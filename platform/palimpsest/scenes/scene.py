@@ -121,7 +121,7 @@ def make_scene(
             wanted=f"a pixel or more, nothing negative, noise to {MOST_NOISE:g}",
         )
     if knowledge is None:
-        from palimpsest.knowledge.release import load
+        from palimpsest.knowledge.releases.release import load
 
         knowledge = load(None)
     instrument = spectrometer(sensor)

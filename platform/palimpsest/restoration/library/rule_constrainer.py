@@ -1,10 +1,10 @@
 """Integrator, part 3: hard rules of the release as exact projections of the voxels that a restoration changed.
 
 A measured voxel that breaks a rule is reported and never altered. Which rules there are on these bands, and the least
-move that satisfies each, is the business of :mod:`palimpsest.knowledge.rule_projection`; here spectra are brought to
-reflectance and back, and it is settled which rules hold for which pixel: those without a scope everywhere, the others
-where a pixel is mostly their materials. Of a cube that is not reflectance, no rule says more than that nothing in it is
-negative.
+move that satisfies each, is the business of :mod:`palimpsest.knowledge.hard_rules.rule_projection`; here spectra are
+brought to reflectance and back, and it is settled which rules hold for which pixel: those without a scope everywhere,
+the others where a pixel is mostly their materials. Of a cube that is not reflectance, no rule says more than that
+nothing in it is negative.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.rule_forms import SensorRuleSet, compile_rules
-from palimpsest.knowledge.rule_projection import project_where
+from palimpsest.knowledge.hard_rules.rule_forms import SensorRuleSet, compile_rules
+from palimpsest.knowledge.hard_rules.rule_projection import project_where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,7 @@ import numpy as np
 
 from palimpsest.cubes import Window
 from palimpsest.errors import MissingWavelengths
-from palimpsest.knowledge.feature_fit import prepare
+from palimpsest.knowledge.identification.feature_fit import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from palimpsest.cubes import BandTable, Cube
-    from palimpsest.knowledge.feature_fit import SensorRules
+    from palimpsest.knowledge.identification.feature_fit import SensorRules
     from palimpsest.knowledge.rules import KnowledgeBase
 
 BLOCK_PIXELS = 8192  # a few megabytes of measurements at a time, whatever the cube's size

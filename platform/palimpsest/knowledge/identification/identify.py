@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.gates import decide
-from palimpsest.knowledge.margins import flip_noise
-from palimpsest.knowledge.reading import Reading
+from palimpsest.knowledge.identification.gates import decide
+from palimpsest.knowledge.identification.margins import flip_noise
+from palimpsest.knowledge.identification.reading import Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.feature_fit import Measured, PreparedMaterial, SensorRules
+    from palimpsest.knowledge.identification.feature_fit import Measured, PreparedMaterial, SensorRules
     from palimpsest.knowledge.rules import DiagnosticFeature, Interval
 
 

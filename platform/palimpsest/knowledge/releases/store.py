@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from palimpsest.errors import KnowledgeError, UnknownTerm
-from palimpsest.knowledge.contents import RESOURCE_SUFFIXES, Release
+from palimpsest.knowledge.releases.contents import RESOURCE_SUFFIXES, Release
 
 FORMAT = "palimpsest knowledge 1"
 MANIFEST = "manifest.json"

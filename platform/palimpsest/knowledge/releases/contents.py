@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge.facts import parse
+from palimpsest.knowledge.releases.facts import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

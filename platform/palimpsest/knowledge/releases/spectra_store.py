@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.facts import Facts
+    from palimpsest.knowledge.releases.facts import Facts
 
 GRID_NM: NDArray[np.float64] = np.arange(350.0, 2501.0)
 LARGEST_RESOURCE = 256 * 2**20  # bytes once unpacked; a hostile archive is refused before it fills the memory

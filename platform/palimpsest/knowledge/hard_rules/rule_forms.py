@@ -2,9 +2,9 @@
 
 Every rule about a spectrum is, on given bands, a set of linear inequalities ``A x <= b`` (``LinearForm``), so a network
 in training can take ``max(0, A x - b)`` as its penalty with nothing but a matrix product, and the projections of
-:mod:`palimpsest.knowledge.rule_projection` are onto the same set. Depth at most d is linear (every band of the feature
-stays above ``(1 - d)`` times its continuum); depth at least d is linear once the band that must be deep is chosen, and
-the deepest one is. Rules about fractions and neighbourhoods have functions of their own.
+:mod:`palimpsest.knowledge.hard_rules.rule_projection` are onto the same set. Depth at most d is linear (every band of
+the feature stays above ``(1 - d)`` times its continuum); depth at least d is linear once the band that must be deep is
+chosen, and the deepest one is. Rules about fractions and neighbourhoods have functions of their own.
 """
 
 from __future__ import annotations

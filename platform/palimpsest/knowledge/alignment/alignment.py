@@ -3,9 +3,9 @@
 Names are compared as words without order, form or number. Spectra are compared after their broad shape is taken off
 (divided by a running mean of 300 nm), so that brightness and slope do not count. Features are those that the release
 calls diagnostic, fitted to the foreign spectrum as identification does. What speaks for a pair, and for its rivals, is
-joined into a confidence that says how often such pairs are right (:mod:`~palimpsest.knowledge.pair_evidence`). What is
-proposed goes into a table (SSSOM columns) for a person to accept, line by line; only accepted lines become SKOS
-mappings.
+joined into a confidence that says how often such pairs are right
+(:mod:`~palimpsest.knowledge.alignment.pair_evidence`). What is proposed goes into a table (SSSOM columns) for a person
+to accept, line by line; only accepted lines become SKOS mappings.
 
 Source of the table's columns: Matentzoglu et al. 2022, SSSOM, Database 2022, baac035.
 """
@@ -22,9 +22,9 @@ from urllib.parse import quote
 import numpy as np
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge.pair_evidence import pair_evidence
-from palimpsest.knowledge.probability import Calibration, sure
-from palimpsest.knowledge.spectra_store import GRID_NM, on_grid
+from palimpsest.knowledge.alignment.pair_evidence import pair_evidence
+from palimpsest.knowledge.identification.probability import Calibration, sure
+from palimpsest.knowledge.releases.spectra_store import GRID_NM, on_grid
 from palimpsest.spectra import fit_feature
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.facts import Facts
+    from palimpsest.knowledge.releases.facts import Facts
     from palimpsest.knowledge.rules import KnowledgeBase, Material
 
 EXACT, CLOSE = 0.9, 0.6  # confidence from which a mapping is proposed as skos:exactMatch, as skos:closeMatch

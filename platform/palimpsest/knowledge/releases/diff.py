@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from palimpsest.knowledge.closure import Closure, close
-from palimpsest.knowledge.facts import Facts, canonical
-from palimpsest.knowledge.vocabulary import shortened
+from palimpsest.knowledge.releases.closure import Closure, close
+from palimpsest.knowledge.releases.facts import Facts, canonical
+from palimpsest.knowledge.releases.vocabulary import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from palimpsest.knowledge.vocabulary import shortened, term
+from palimpsest.knowledge.releases.vocabulary import shortened, term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

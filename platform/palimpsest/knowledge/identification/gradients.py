@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.gates import gates
-from palimpsest.knowledge.margins import OVERTAKING
+from palimpsest.knowledge.identification.gates import gates
+from palimpsest.knowledge.identification.margins import OVERTAKING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.feature_fit import Measured, PreparedMaterial, SensorRules, Slot
-    from palimpsest.knowledge.gates import Decision, Gate
-    from palimpsest.knowledge.margins import Flip
+    from palimpsest.knowledge.identification.feature_fit import Measured, PreparedMaterial, SensorRules, Slot
+    from palimpsest.knowledge.identification.gates import Decision, Gate
+    from palimpsest.knowledge.identification.margins import Flip
 
 SMALLEST = 1e-12
 

@@ -1,7 +1,7 @@
 """The expert rules prepared for one sensor, and every feature of every rule measured on a block of spectra.
 
 Many rules look at the same wavelengths, so a window's continuum is removed once and all references that are fitted
-there follow together. Nothing here decides; :mod:`palimpsest.knowledge.gates` does.
+there follow together. Nothing here decides; :mod:`palimpsest.knowledge.identification.gates` does.
 
 Source: Kokaly 2011, USGS Open-File Report 2011-1155 (MICA).
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from palimpsest.knowledge.identify import identify
+from palimpsest.knowledge.identification.identify import identify
 from palimpsest.measure import depth_error, label_agreement
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palimpsest.knowledge.gates import Gate, gates
+from palimpsest.knowledge.identification.gates import Gate, gates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.feature_fit import Measured, PreparedMaterial, SensorRules, Slot
-    from palimpsest.knowledge.gates import Candidate, Decision
+    from palimpsest.knowledge.identification.feature_fit import Measured, PreparedMaterial, SensorRules, Slot
+    from palimpsest.knowledge.identification.gates import Candidate, Decision
 
 
 OVERTAKING = -1

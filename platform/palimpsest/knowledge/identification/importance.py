@@ -20,10 +20,10 @@ import numpy as np
 
 from palimpsest.cubes import ImportanceMap
 from palimpsest.errors import UsageError
-from palimpsest.knowledge.gates import decide
-from palimpsest.knowledge.gradients import decision_gradients, depth_gradients
-from palimpsest.knowledge.margins import flip_noise
-from palimpsest.knowledge.reading import Reading
+from palimpsest.knowledge.identification.gates import decide
+from palimpsest.knowledge.identification.gradients import decision_gradients, depth_gradients
+from palimpsest.knowledge.identification.margins import flip_noise
+from palimpsest.knowledge.identification.reading import Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

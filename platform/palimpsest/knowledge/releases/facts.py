@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge.vocabulary import shortened, term
+from palimpsest.knowledge.releases.vocabulary import shortened, term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

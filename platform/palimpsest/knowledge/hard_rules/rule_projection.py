@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.rule_forms import SensorRule, SensorRuleSet
+    from palimpsest.knowledge.hard_rules.rule_forms import SensorRule, SensorRuleSet
 
 ROUNDS = 12
 HOLDS = 1e-9  # a violation below it is rounding

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge.contents import Release, packaged, read_folder
-from palimpsest.knowledge.facts import Facts, digest
-from palimpsest.knowledge.store import PACKAGED, Store, unpack
-from palimpsest.knowledge.vocabulary import RELEASE
+from palimpsest.knowledge.releases.contents import Release, packaged, read_folder
+from palimpsest.knowledge.releases.facts import Facts, digest
+from palimpsest.knowledge.releases.store import PACKAGED, Store, unpack
+from palimpsest.knowledge.releases.vocabulary import RELEASE
 
 if TYPE_CHECKING:
     from palimpsest.knowledge.rules import KnowledgeBase
@@ -76,7 +76,7 @@ def compile_release(release: Release) -> KnowledgeBase:
     Raises:
         KnowledgeError: the release says something impossible.
     """
-    from palimpsest.knowledge.compile import compile_facts
+    from palimpsest.knowledge.releases.compile import compile_facts
 
     triples = release.triples()
     facts = Facts(triples)
@@ -107,7 +107,7 @@ class _Keyed:
 def _compiled(keyed: _Keyed) -> KnowledgeBase:
     knowledge = compile_release(keyed.release)
     if not (keyed.is_validated or keyed.key == packaged().content_key or _passed_before(keyed.key)):
-        from palimpsest.knowledge.validate import require_valid
+        from palimpsest.knowledge.releases.validate import require_valid
 
         require_valid(keyed.release)
         _remember(keyed.key)

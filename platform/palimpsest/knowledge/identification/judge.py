@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from palimpsest.errors import CubeRefused
-from palimpsest.knowledge.gates import decide
-from palimpsest.knowledge.identify import identify, label_names
-from palimpsest.knowledge.reading import BLOCK_PIXELS, Reading
+from palimpsest.knowledge.identification.gates import decide
+from palimpsest.knowledge.identification.identify import identify, label_names
+from palimpsest.knowledge.identification.reading import BLOCK_PIXELS, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,10 +18,10 @@ import numpy as np
 
 from palimpsest.cubes.noise import noise_sigma
 from palimpsest.errors import CubeRefused
-from palimpsest.knowledge.identify import UNNAMED, label_names
-from palimpsest.knowledge.probability import LEVELS, Calibration
-from palimpsest.knowledge.reading import Reading
-from palimpsest.knowledge.sparse_fit import best_mixtures
+from palimpsest.knowledge.identification.identify import UNNAMED, label_names
+from palimpsest.knowledge.identification.probability import LEVELS, Calibration
+from palimpsest.knowledge.identification.reading import Reading
+from palimpsest.knowledge.identification.sparse_fit import best_mixtures
 from palimpsest.spectra import resample
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Composition:
             ``(3, row, col)`` uint16.
         shares: of the pixel's light, sum 1 where anything is named, ``(3, row, col)`` float32.
         probability: that the material, its group and its kind are there with a tenth of the pixel or more,
-            ``(level, 3, row, col)`` float32, levels as in :data:`~palimpsest.knowledge.probability.LEVELS`.
+            ``(level, 3, row, col)`` float32, levels as in
+            :data:`~palimpsest.knowledge.identification.probability.LEVELS`.
         misfit: mean square of what is left, in units of what mixtures usually miss, ``(row, col)`` float32; NaN where a
             pixel has too few usable bands.
         is_unknown: where the misfit is larger than in 99 of 100 pixels of known materials, ``(row, col)``.

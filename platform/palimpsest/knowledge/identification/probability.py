@@ -37,7 +37,7 @@ class Calibration:
         of_name: coefficients of 1 and of the logarithm of the margin over the pixel's relative noise.
         strange: misfit that 99 of 100 pixels of known materials stay under.
         learnt_from: the scenes, for people.
-        of_pair: coefficients of what speaks for a mapping (:mod:`~palimpsest.knowledge.pair_evidence`).
+        of_pair: coefficients of what speaks for a mapping (:mod:`~palimpsest.knowledge.alignment.pair_evidence`).
     """
 
     of_presence: tuple[tuple[float, ...], ...]

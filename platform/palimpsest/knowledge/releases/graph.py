@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from palimpsest.knowledge.closure import TYPE, close
-from palimpsest.knowledge.facts import Facts
-from palimpsest.knowledge.vocabulary import PLM, shortened
+from palimpsest.knowledge.releases.closure import TYPE, close
+from palimpsest.knowledge.releases.facts import Facts
+from palimpsest.knowledge.releases.vocabulary import PLM, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

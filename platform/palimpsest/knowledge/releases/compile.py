@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.errors import KnowledgeError, UnknownTerm
-from palimpsest.knowledge import vocabulary as words
-from palimpsest.knowledge.described import drawn_spectrum, is_described, with_bounds
-from palimpsest.knowledge.rule_gates import with_hard_rules
+from palimpsest.knowledge.hard_rules.rule_gates import with_hard_rules
+from palimpsest.knowledge.releases import vocabulary as words
+from palimpsest.knowledge.releases.described import drawn_spectrum, is_described, with_bounds
+from palimpsest.knowledge.releases.spectra_store import GRID_NM, SpectraStore
 from palimpsest.knowledge.rules import (
     DiagnosticFeature,
     Interval,
@@ -26,12 +27,11 @@ from palimpsest.knowledge.rules import (
     Source,
     SpectralWindow,
 )
-from palimpsest.knowledge.spectra_store import GRID_NM, SpectraStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from palimpsest.knowledge.facts import Facts
+    from palimpsest.knowledge.releases.facts import Facts
 
 GATE, SCORED = "gate", "scored"
 

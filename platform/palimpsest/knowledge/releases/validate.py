@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from palimpsest.errors import KnowledgeError
-from palimpsest.knowledge.compile import compile_facts, findings
-from palimpsest.knowledge.facts import Facts, parse
-from palimpsest.knowledge.rule_forms import SPECTRAL_KINDS, compile_rules
-from palimpsest.knowledge.vocabulary import shortened, term
+from palimpsest.knowledge.hard_rules.rule_forms import SPECTRAL_KINDS, compile_rules
+from palimpsest.knowledge.releases.compile import compile_facts, findings
+from palimpsest.knowledge.releases.facts import Facts, parse
+from palimpsest.knowledge.releases.vocabulary import shortened, term
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import rdflib
 
-    from palimpsest.knowledge.contents import Release
+    from palimpsest.knowledge.releases.contents import Release
     from palimpsest.knowledge.rules import KnowledgeBase, Material
 
 SHAPES = b"NodeShape"

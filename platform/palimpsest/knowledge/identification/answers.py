@@ -12,15 +12,15 @@ import numpy as np
 
 from palimpsest.cubes import BandTable, Cube
 from palimpsest.cubes.noise import noise_sigma
-from palimpsest.knowledge.identify import identify, relative_noise
-from palimpsest.knowledge.mixtures import compose
-from palimpsest.knowledge.probability import Calibration
+from palimpsest.knowledge.identification.identify import identify, relative_noise
+from palimpsest.knowledge.identification.mixtures import compose
+from palimpsest.knowledge.identification.probability import Calibration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from palimpsest.knowledge.identify import Identification
-    from palimpsest.knowledge.mixtures import Composition
+    from palimpsest.knowledge.identification.identify import Identification
+    from palimpsest.knowledge.identification.mixtures import Composition
     from palimpsest.knowledge.rules import KnowledgeBase
 
 

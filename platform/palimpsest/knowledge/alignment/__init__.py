@@ -1,0 +1,1 @@
+"""A foreign vocabulary or spectral library mapped onto a release, with what speaks for each candidate."""
