@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import gc
-import importlib
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE_ROOTS = ("platform", "ontologies", "api", "pipelines", "alembic")
@@ -175,13 +173,20 @@ def test_no_file_is_over_four_hundred_lines_without_a_reason():
 def test_no_two_kernels_share_a_name():
     # The linker takes two kernels of one name for one if both were the n-th that their processes compiled: then two
     # processes that fill a cache at once leave it such that whoever loads it dies.
-    for path in sorted((ROOT / "platform").rglob("*.py")):
-        if re.search(r"^\s*(import numba|from numba import)", path.read_text(), re.MULTILINE):
-            importlib.import_module(".".join(path.relative_to(ROOT / "platform").with_suffix("").parts))
-    kernels = [
-        f"{one.py_func.__module__}.{one.py_func.__qualname__}"
-        for one in gc.get_objects() if isinstance(one, Dispatcher) and one.py_func.__module__.startswith("palimpsest.")
+    homes = [
+        ".".join(path.relative_to(ROOT / "platform").with_suffix("").parts)
+        for path in sorted((ROOT / "platform").rglob("*.py"))
+        if re.search(r"^\s*(import numba|from numba import)", path.read_text(), re.MULTILINE)
     ]
+    code = f"""
+import gc, importlib, json
+for home in {homes!r}:
+    importlib.import_module(home)
+found = [one.py_func for one in gc.get_objects() if issubclass(type(one), Dispatcher)]
+print(json.dumps([f"{{f.__module__}}.{{f.__qualname__}}" for f in found if f.__module__.startswith("palimpsest.")]))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kernels = json.loads(run.stdout)
     assert len(kernels) > 50
     assert len(set(kernels)) == len(kernels), sorted(name for name in set(kernels) if kernels.count(name) > 1)
 
